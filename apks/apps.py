@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class ApksConfig(AppConfig):
+    name = "apks"
+    verbose_name = "Packages"

@@ -1,0 +1,235 @@
+"""The one place where a reason is computed: an SQL expression over task `t`, device `d` and heartbeat `h`.
+
+Dry run, planner, dispatch, pages, counts, CSV and API all read it from here; nothing computes a reason in
+Python. The order of the cases is the precedence of deployments.states.REASONS (a test holds them together).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db import connection
+
+from apks.models import ApkVersion
+from deployments import window as windows
+from deployments.options import DeploymentOptions
+from deployments.retry import RETRY_BUDGET
+
+COMMAND_SCHEMA: Final = 1
+RETRY_BUDGET_SPAN: Final = timedelta(hours=24)
+MIB: Final = 1024 * 1024
+SERVER_ZONE: Final = ZoneInfo(settings.TIME_ZONE)
+
+# A device in a dry run has no task yet: this row stands for the one it would get.
+NO_TASK: Final = """(SELECT 0::bigint AS id, 'queued'::text AS status, false AS is_canary,
+    NULL::timestamptz AS next_run_at, ''::text AS reason)"""
+
+_APP: Final = "(d.current_versions -> %(package)s)"
+_CODE: Final = f"({_APP} ->> 'version_code')::bigint"
+_ZONE: Final = "COALESCE(NULLIF(d.tz, ''), %(server_tz)s)"
+
+# One device at a time: a lookup by index. Many at once: one grouped pass that is hashed.
+_BUDGET_ONE: Final = """(SELECT count(*) FROM deployment_attempt a WHERE a.device_id = d.id
+    AND a.apk_version_id = %(version_id)s AND a.sent_at > %(budget_since)s) >= %(retry_budget)s"""
+_BUDGET_MANY: Final = """d.id IN (SELECT a.device_id FROM deployment_attempt a
+    WHERE a.apk_version_id = %(version_id)s AND a.sent_at > %(budget_since)s
+    GROUP BY a.device_id HAVING count(*) >= %(retry_budget)s)"""
+
+_REASON: Final = f"""CASE
+    WHEN d.status = 'retired' THEN 'device_retired'
+    WHEN {_CODE} = %(version_code)s AND NOT %(reinstall)s THEN 'already_installed'
+    WHEN {_CODE} > %(version_code)s AND NOT %(reinstall)s THEN 'newer_installed'
+    WHEN d.sdk_int < %(min_sdk)s THEN 'sdk_too_old'
+    WHEN cardinality(%(abis)s::text[]) > 0 AND cardinality(d.abis) > 0
+        AND NOT d.abis::text[] && %(abis)s::text[] THEN 'abi_unsupported'
+    WHEN d.max_schema < %(schema)s THEN 'agent_too_old'
+    WHEN NOT (lower({_APP} ->> 'signer_sha256') = ANY(%(signers)s::text[])) THEN 'signer_mismatch'
+    WHEN %(window_over)s THEN 'window_over'
+    WHEN %(budget_matters)s AND {{budget}} THEN 'retry_budget_spent'
+    WHEN %(held)s <> '' THEN %(held)s
+    WHEN d.hold_until > %(now)s THEN 'device_hold'
+    WHEN %(canary_closed)s AND NOT t.is_canary THEN 'canary_gate'
+    WHEN EXISTS (SELECT 1 FROM deployment_task o WHERE o.device_id = d.id AND o.in_flight_until IS NOT NULL
+        AND o.id <> t.id) THEN 'in_other_deployment'
+    WHEN %(all_closed)s OR {_ZONE} = ANY(%(closed_zones)s::text[]) THEN 'outside_window'
+    WHEN t.status <> 'skipped' AND t.next_run_at > %(now)s THEN 'backoff'
+    WHEN h.received_at IS NULL OR h.received_at < %(online_since)s THEN 'offline'
+    WHEN %(wifi_only)s AND h.network NOT IN ('wifi', 'ethernet') THEN 'no_wifi'
+    WHEN %(wifi_only)s AND h.metered THEN 'metered_network'
+    WHEN h.battery < %(min_battery)s THEN 'battery_low'
+    WHEN %(charging_only)s AND NOT h.charging THEN 'not_charging'
+    WHEN h.free_storage_mb < %(min_free_mb)s THEN 'low_storage'
+    WHEN %(require_doze_exempt)s AND NOT h.doze_exempt THEN 'doze_restricted'
+    WHEN h.in_call THEN 'in_call'
+    WHEN h.in_use THEN 'in_use'
+    WHEN t.status = 'skipped' AND t.next_run_at IS NOT NULL
+        AND (t.next_run_at > %(now)s OR h.received_at < t.next_run_at) THEN t.reason
+    WHEN %(pace)s <> '' THEN %(pace)s
+    ELSE 'awaiting_heartbeat' END"""
+
+REASON_OF_ONE: Final = _REASON.format(budget=_BUDGET_ONE)
+REASON_OF_MANY: Final = _REASON.format(budget=_BUDGET_MANY)
+
+
+def shown(reason: str) -> str:
+    """The reason of any task as people see it: stored where it is final, computed by `reason` elsewhere."""
+    return f"""CASE WHEN t.status IN ('succeeded', 'sending', 'installing') THEN ''
+    WHEN t.status = 'failed' THEN t.error_code
+    WHEN t.status = 'skipped' AND t.next_run_at IS NULL THEN t.reason
+    ELSE {reason} END"""
+
+
+# What was seen and what is wanted, for a row whose reason is `r.reason`.
+OBSERVED: Final = f"""CASE r.reason
+    WHEN 'already_installed' THEN COALESCE({_APP} ->> 'version_name', {_APP} ->> 'version_code')
+    WHEN 'newer_installed' THEN COALESCE({_APP} ->> 'version_name', {_APP} ->> 'version_code')
+    WHEN 'sdk_too_old' THEN 'SDK ' || d.sdk_int
+    WHEN 'abi_unsupported' THEN array_to_string(d.abis, ', ')
+    WHEN 'agent_too_old' THEN 'schema ' || d.max_schema
+    WHEN 'signer_mismatch' THEN 'signer ' || left({_APP} ->> 'signer_sha256', 16)
+    WHEN 'device_hold' THEN d.hold_reason
+    WHEN 'offline' THEN COALESCE('last seen ' || to_char(h.received_at AT TIME ZONE 'UTC',
+        'YYYY-MM-DD HH24:MI:SS "UTC"'), 'never seen')
+    WHEN 'no_wifi' THEN h.network
+    WHEN 'metered_network' THEN h.network || ', metered'
+    WHEN 'battery_low' THEN h.battery || ' %%'
+    WHEN 'low_storage' THEN h.free_storage_mb || ' MB free'
+    ELSE '' END"""
+REQUIRED: Final = """CASE r.reason
+    WHEN 'sdk_too_old' THEN 'SDK ' || %(min_sdk)s::int
+    WHEN 'abi_unsupported' THEN array_to_string(%(abis)s::text[], ', ')
+    WHEN 'agent_too_old' THEN 'schema ' || %(schema)s::int
+    WHEN 'signer_mismatch' THEN 'signer ' || left(%(signer)s, 16)
+    WHEN 'device_hold' THEN 'hold ends ' || to_char(d.hold_until AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
+    WHEN 'offline' THEN 'a heartbeat within ' || %(online_within)s || ' min'
+    WHEN 'no_wifi' THEN 'Wi-Fi or Ethernet'
+    WHEN 'metered_network' THEN 'an unmetered network'
+    WHEN 'battery_low' THEN 'at least ' || %(min_battery)s::int || ' %%'
+    WHEN 'low_storage' THEN 'at least ' || %(min_free_mb)s::int || ' MB free'
+    WHEN 'retry_budget_spent' THEN 'fewer than ' || %(retry_budget)s::int || ' attempts in 24 h'
+    ELSE '' END"""
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Where the maintenance window is shut: everywhere, or for the devices of these zones."""
+
+    everywhere: bool = False
+    zones: tuple[str, ...] = ()
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a device is measured against at `now`.
+
+    `held`: a reason that holds every device ("" = none); `canary_closed`: all canary places are taken;
+    `pace`: the limit that is reached ("" = none).
+    """
+
+    version: ApkVersion
+    options: DeploymentOptions
+    now: datetime
+    closing: Closing = Closing()
+    reinstall: bool = False
+    held: str = ""
+    canary_closed: bool = False
+    pace: str = ""
+
+    def params(self) -> dict[str, Any]:
+        """Named SQL parameters of REASON_OF_ONE, REASON_OF_MANY, OBSERVED and REQUIRED."""
+        return self._of_version() | self._of_conditions() | self._of_moment()
+
+    def _of_version(self) -> dict[str, Any]:
+        version = self.version
+        lineage = version.signature_info.get("lineage") or []
+        return {
+            "version_id": version.pk,
+            "package": version.apk.package_name,
+            "version_code": version.version_code,
+            "min_sdk": version.min_sdk,
+            "abis": list(version.abis),
+            "signer": version.signer_sha256,
+            "signers": sorted({version.signer_sha256, *lineage}),
+            "schema": COMMAND_SCHEMA,
+            "reinstall": self.reinstall,
+        }
+
+    def _of_conditions(self) -> dict[str, Any]:
+        options = self.options
+        return {
+            "wifi_only": options.wifi_only,
+            "min_battery": options.min_battery,
+            "charging_only": options.charging_only,
+            "min_free_mb": required_free_mb(self.version, options),
+            "require_doze_exempt": options.require_doze_exempt,
+        }
+
+    def _of_moment(self) -> dict[str, Any]:
+        return {
+            "now": self.now,
+            "online_since": self.now - timedelta(minutes=settings.ONLINE_WITHIN_MIN),
+            "online_within": f"{settings.ONLINE_WITHIN_MIN:g}",
+            "budget_since": self.now - RETRY_BUDGET_SPAN,
+            "budget_matters": True,
+            "retry_budget": RETRY_BUDGET,
+            "server_tz": settings.TIME_ZONE,
+            "all_closed": self.closing.everywhere,
+            "closed_zones": list(self.closing.zones),
+            "window_over": self.closing.over,
+            "held": self.held,
+            "canary_closed": self.canary_closed,
+            "pace": self.pace,
+        }
+
+
+def required_free_mb(version: ApkVersion, options: DeploymentOptions) -> int:
+    """Free MB that a device needs: as asked for, else 2.5 times the APK and 128 MB."""
+    if options.min_free_mb is not None:
+        return options.min_free_mb
+    return -(-version.size_bytes * 5 // (2 * MIB)) + 128
+
+
+def closing(options: DeploymentOptions, now: datetime, deployment_id: int | None = None) -> Closing:
+    """Where the window is shut at `now`. Zones are looked up only for a window in each device's own zone."""
+    window = options.maintenance_window()
+    if windows.has_ended(window, now):
+        return Closing(everywhere=True, over=True)
+    if not (isinstance(window, windows.Recurring) and window.zone is None):
+        return Closing(everywhere=not windows.is_open(window, now, SERVER_ZONE))
+    shut = [
+        zone
+        for zone in zones(deployment_id)
+        if not windows.is_open(window, now, windows.device_zone(zone, SERVER_ZONE))
+    ]
+    return Closing(zones=tuple(shut))
+
+
+def zones(deployment_id: int | None = None) -> list[str]:
+    """The zones that devices are in (of one deployment, or of the fleet), the server's own always among them."""
+    with connection.cursor() as cursor:
+        if deployment_id is None:
+            cursor.execute("SELECT DISTINCT tz FROM device WHERE tz <> ''")
+        else:
+            cursor.execute(
+                "SELECT DISTINCT d.tz FROM deployment_task t JOIN device d ON d.id = t.device_id"
+                " WHERE t.deployment_id = %s AND d.tz <> ''",
+                [deployment_id],
+            )
+        return sorted({settings.TIME_ZONE, *(row[0] for row in cursor.fetchall())})
+
+
+def reason_of(task_id: int, terms: Terms) -> str:
+    """The reason of one waiting or re-checkable task, on the values of this transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {REASON_OF_ONE} FROM deployment_task t JOIN device d ON d.id = t.device_id"  # noqa: S608
+            " JOIN heartbeat h ON h.device_id = d.id WHERE t.id = %(task_id)s",
+            terms.params() | {"task_id": task_id},
+        )
+        row = cursor.fetchone()
+    return str(row[0]) if row else "device_retired"
+
+

@@ -1,0 +1,1 @@
+"""Receivers: what happens to packages and devices changes live deployments in the same transaction."""

@@ -1,0 +1,67 @@
+"""What goes wrong, said once: every door shapes these as RFC 9457 problem+json or as a form error."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class Problem(Exception):
+    """A refusal with an HTTP status. `slug` is the machine's word (wire field `type`), `detail` the person's sentence."""
+
+    status: ClassVar[int] = 400
+    title: ClassVar[str] = "The request could not be carried out"
+    slug: str = "invalid"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        slug: str | None = None,
+        errors: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.slug = slug or self.slug
+        self.errors = dict(errors or {})
+        self.extra = dict(extra or {})
+
+    def body(self) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "type": self.slug,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            body["errors"] = self.errors
+        return body | self.extra
+
+
+class Unauthorized(Problem):
+    status = 401
+    title = "Not signed in"
+    slug = "unauthorized"
+
+
+class Forbidden(Problem):
+    status = 403
+    title = "Not allowed"
+    slug = "forbidden"
+
+
+class NotFound(Problem):
+    status = 404
+    title = "Not found"
+    slug = "not_found"
+
+
+class Conflict(Problem):
+    status = 409
+    title = "Not possible in the present state"
+    slug = "conflict"
+
+
+class Invalid(Problem):
+    status = 422
+    title = "Invalid input"
+    slug = "invalid"
