@@ -1,0 +1,60 @@
+"""What the environment must say before anything starts. Each refusal is one sentence."""
+
+import ipaddress
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only mean this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def checked_public_url(url: str, *, production: bool) -> str:
+    """`url` without a slash at its end; plain http only for this machine once the database is a real one."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+        refuse(f"PUBLIC_URL must look like https://mdm.example.com, not {url!r}.")
+    if production and parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        refuse("PUBLIC_URL must be https: agents and operators send secrets to it.")
+    return url.rstrip("/")
+
+
+def checked_fcm_endpoint(url: str) -> str:
+    """Empty = Google's. Anything else must be this machine: push tokens go nowhere else."""
+    if url and not is_loopback(urlsplit(url).hostname or ""):
+        refuse("FCM_ENDPOINT may only be a loopback address; leave it empty for Google's.")
+    return url
+
+
+def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    """`value`, if it is one of `allowed`."""
+    if value not in allowed:
+        refuse(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+    return value
+
+
+def at_least(name: str, value: int, least: int) -> int:
+    """`value`, if it is not below `least`."""
+    if value < least:
+        refuse(f"{name} must be at least {least}, not {value}.")
+    return value
+
+
+def networks(values: list[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Addresses and CIDR ranges of TRUSTED_PROXIES."""
+    try:
+        return [ipaddress.ip_network(value.strip(), strict=False) for value in values]
+    except ValueError as error:
+        refuse(f"TRUSTED_PROXIES must be addresses or ranges such as 10.0.0.0/8: {error}.")
+
+
+def refuse(sentence: str) -> NoReturn:
+    raise ImproperlyConfigured(sentence)

@@ -1,0 +1,204 @@
+"""The one place that reads the environment; `.env.example` documents every name."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from csp.constants import NONE, SELF
+
+from mdm.embedded_postgres import DATABASE, USER, socket_folder
+from mdm.environment import at_least, checked_fcm_endpoint, checked_public_url, networks, one_of, refuse
+from mdm.secret_key import stored_secret_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+if env_file := os.environ.get("ENV_FILE", ".env"):
+    env.read_env(BASE_DIR / env_file)
+
+# --- Where it listens, where it keeps things -------------------------------------------------------------
+HOST = env.str("HOST", "127.0.0.1")
+PORT = env.int("PORT", 8000)
+DATA_DIR = (BASE_DIR / env.str("DATA_DIR", "var")).resolve()
+DATABASE_URL = env.str("DATABASE_URL", "")
+EMBEDDED = not DATABASE_URL
+POSTGRES_BIN = env.str("POSTGRES_BIN", "")
+DEBUG = False
+
+PUBLIC_URL = env.str("PUBLIC_URL", "")
+if not EMBEDDED and not PUBLIC_URL:
+    refuse("PUBLIC_URL is required when DATABASE_URL is set.")
+PUBLIC_URL = checked_public_url(PUBLIC_URL or f"http://{HOST}:{PORT}", production=not EMBEDDED)
+PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or ""
+SECURE = PUBLIC_URL.startswith("https://")
+
+SECRET_KEY = env.str("SECRET_KEY", "")
+if not EMBEDDED and not SECRET_KEY:
+    refuse("SECRET_KEY is required when DATABASE_URL is set.")
+SECRET_KEY = SECRET_KEY or stored_secret_key(DATA_DIR)
+
+# --- What is started -------------------------------------------------------------------------------------
+DEMO = env.bool("DEMO", EMBEDDED)
+FLEET = at_least("FLEET", env.int("FLEET", 25 if DEMO else 0), 0)
+ADMIN_PASSWORD = env.str("ADMIN_PASSWORD", "")
+WORKERS = at_least("WORKERS", env.int("WORKERS", 2), 1)
+
+# --- What the product does -------------------------------------------------------------------------------
+TRUSTED_PROXIES = networks(env.list("TRUSTED_PROXIES", default=[]))
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+PUSH_TRANSPORT = one_of("PUSH_TRANSPORT", env.str("PUSH_TRANSPORT", "checkin"), ("checkin", "fcm"))
+FCM_ENDPOINT = checked_fcm_endpoint(env.str("FCM_ENDPOINT", ""))
+GOOGLE_APPLICATION_CREDENTIALS = env.str("GOOGLE_APPLICATION_CREDENTIALS", "")
+CHECKIN_INTERVAL_SEC = at_least("CHECKIN_INTERVAL_SEC", env.int("CHECKIN_INTERVAL_SEC", 3 if DEMO else 60), 1)
+ONLINE_WITHIN_MIN = env.float("ONLINE_WITHIN_MIN", 15.0)
+APPROVAL_ABOVE = at_least("APPROVAL_ABOVE", env.int("APPROVAL_ABOVE", 0), 0)
+
+EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
+EMAIL_BACKEND = EMAIL_CONFIG["EMAIL_BACKEND"]
+EMAIL_HOST = EMAIL_CONFIG.get("EMAIL_HOST") or "localhost"
+EMAIL_PORT = EMAIL_CONFIG.get("EMAIL_PORT") or 25
+EMAIL_HOST_USER = EMAIL_CONFIG.get("EMAIL_HOST_USER") or ""
+EMAIL_HOST_PASSWORD = EMAIL_CONFIG.get("EMAIL_HOST_PASSWORD") or ""
+EMAIL_USE_TLS = EMAIL_CONFIG.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = EMAIL_CONFIG.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])
+ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", "")
+ALERT_WEBHOOK_SECRET = env.str("ALERT_WEBHOOK_SECRET", "")
+
+# --- Django ----------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "mdm",  # first: its `qcluster` command stands in for django-q2's
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "csp",
+    "ninja",
+    "django_htmx",
+    "django_q",
+    "apks",
+    "devices",
+    "deployments",
+    "agent_api",
+]
+MIDDLEWARE = [
+    "mdm.proxies.TrustedProxyMiddleware",  # before anything that asks whether the request was https
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "mdm.urls"
+WSGI_APPLICATION = "mdm.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# --- Database: one connection per thread, kept. A pool breaks processes that fork, as the workers do. ----
+if EMBEDDED:
+    DATABASE_CONFIG = {"NAME": DATABASE, "USER": USER, "HOST": str(socket_folder(DATA_DIR))}
+else:
+    DATABASE_CONFIG = env.db_url("DATABASE_URL")
+DATABASES = {
+    "default": {
+        **DATABASE_CONFIG,
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+    },
+}
+
+# --- Background work: our tables do the retrying, so a task is tried once and a failed one is gone -------
+Q_CLUSTER = {
+    "name": "nexmdm",
+    "orm": "default",
+    "broker_class": "mdm.broker.NotifyingBroker",
+    "workers": 1,  # per cluster; WORKERS clusters run, so that one that falls silent silences no other
+    "timeout": 30,
+    "retry": 60,  # counted from the claim: must exceed the timeout and the wait in the cluster's own queue
+    "queue_limit": 1,
+    "bulk": 1,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "catch_up": False,
+    "save_limit": -1,
+    "recycle": 5000,
+    "log_level": "WARNING",
+}
+TICK_CALLABLE = "deployments.tick.ring_due_deployments"
+
+# --- Files -----------------------------------------------------------------------------------------------
+MEDIA_ROOT = DATA_DIR / "artifacts"
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True  # works from a clone that has not run collectstatic
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024  # bytes of a request body that is not a file
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+DATA_UPLOAD_MAX_NUMBER_FILES = 5
+
+# --- Security --------------------------------------------------------------------------------------------
+ALLOWED_HOSTS = list(dict.fromkeys([PUBLIC_HOST, HOST, "127.0.0.1", "localhost", "[::1]"]))
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")  # TrustedProxyMiddleware drops anybody else's
+SECURE_SSL_REDIRECT = SECURE
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
+SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+X_FRAME_OPTIONS = "DENY"
+LOGIN_URL = "admin:login"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "base-uri": [NONE],
+        "object-src": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    },
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {
+        "django-q": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,9 @@
+"""Every address the product answers."""
+
+from django.contrib import admin
+from django.urls import path
+from django.urls.resolvers import URLPattern, URLResolver
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/", admin.site.urls),
+]

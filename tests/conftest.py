@@ -1,0 +1,38 @@
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from pytest_django.plugin import DjangoDbBlocker
+
+from mdm.embedded_postgres import EmbeddedPostgres
+
+FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+
+
+@pytest.fixture(scope="session")
+def private_postgres() -> Iterator[EmbeddedPostgres]:
+    """A server of this session's own, so that several runs on one machine never meet."""
+    server = EmbeddedPostgres(settings.DATA_DIR, binaries=settings.POSTGRES_BIN, options=FAST)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(private_postgres: EmbeddedPostgres) -> None:
+    """Where pytest-django waits before it makes the test database."""
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Tests that need real transactions empty all tables afterwards, which the audit log refuses elsewhere."""
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        for table in ("deployment_event", "audit_event"):
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {table}_no_truncate")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(Path(settings.DATA_DIR), ignore_errors=True)
