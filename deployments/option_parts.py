@@ -34,9 +34,9 @@ def _nullable(schema: dict[str, Any]) -> None:
     for name, part in schema.get("properties", {}).items():
         words = {key: part.pop(key) for key in _WORDS if key in part}
         if name in schema.get("required", []) or {"type": "null"} in part.get("anyOf", [part]):
-            part |= words
-            continue
-        schema["properties"][name] = {"anyOf": [part, {"type": "null"}], **words}
+            schema["properties"][name] = part | words
+        else:
+            schema["properties"][name] = {"anyOf": [part, {"type": "null"}], **words}
 
 
 class Part(BaseModel):

@@ -1,0 +1,114 @@
+"""When a rollout will probably be finished: its pace through the openings of its window, the canary first.
+
+An estimate of the usual case: every device that can start now does so when its turn comes and succeeds at the
+first try.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal, TypeAlias
+from zoneinfo import ZoneInfo
+
+from deployments import wording
+from deployments.pace import RATE_WINDOW, USUAL_INSTALL_SEC, expected_pace
+from deployments.window import Absolute, Window, after_open
+
+# Further ahead nobody plans, and nothing is said.
+HORIZON: Final = timedelta(days=366)
+
+Limit: TypeAlias = Literal["rate_limit", "concurrency_limit", "window"]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """`finish` in UTC, None where it cannot be said; `limited_by` None where there is nothing to send."""
+
+    finish: datetime | None
+    limited_by: Limit | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the forecast reckons with.
+
+    devices: that can start now; later: that must first meet a condition, left out of the time.
+    median_install_sec: None = not measured yet. zone: for windows in device time, and for the sentence.
+    canary: 0 = none.
+    """
+
+    devices: int
+    later: int
+    rate: int
+    concurrency: int
+    median_install_sec: float | None
+    window: Window | None
+    zone: ZoneInfo
+    canary: int
+    canary_timeout_sec: float
+    canary_soak_sec: float
+
+    @property
+    def install_sec(self) -> float:
+        return USUAL_INSTALL_SEC if self.median_install_sec is None else self.median_install_sec
+
+
+def finish(now: datetime, plan: Plan) -> Forecast:
+    """The forecast from `now` (aware)."""
+    if plan.devices <= 0:
+        return Forecast(None, None, _nothing(plan.later))
+    pace = expected_pace(plan.rate, plan.concurrency, plan.median_install_sec)
+    end = _end(now, plan)
+    if end is None:
+        return Forecast(None, "window" if plan.window else pace.limited_by, _unsaid(now, plan, pace.sentence))
+    took = wording.span((end - now).total_seconds())
+    text = f"About {took}, until {wording.moment(end, plan.zone, now)}. {pace.sentence}"
+    return Forecast(end, pace.limited_by, " ".join([text, *_warnings(plan)]))
+
+
+def _end(now: datetime, plan: Plan) -> datetime | None:
+    canary = min(plan.canary, plan.devices)
+    rest = plan.devices - canary
+    at: datetime | None = now
+    if canary:
+        at = _batch(now, canary, plan)
+        if at and rest:
+            at += timedelta(seconds=plan.canary_soak_sec)
+    return _batch(at, rest, plan) if at and rest else at
+
+
+def _batch(start: datetime, devices: int, plan: Plan) -> datetime | None:
+    """When so many are done: sends wait for the window, what is in flight when it closes goes on."""
+    last = after_open(plan.window, start, _last_send_sec(devices, plan), plan.zone, horizon=HORIZON)
+    return last + timedelta(seconds=plan.install_sec) if last else None
+
+
+def _last_send_sec(devices: int, plan: Plan) -> float:
+    """Open time before the last send: `rate` per minute or `concurrency` per install, the slower of both."""
+    by_rate = (devices - 1) // plan.rate * RATE_WINDOW.total_seconds()
+    by_concurrency = (devices - 1) // plan.concurrency * plan.install_sec
+    return max(by_rate, by_concurrency)
+
+
+def _nothing(later: int) -> str:
+    if later:
+        return f"No device can start now; {later:,} start later, once they meet the conditions."
+    return "There is no device to update."
+
+
+def _unsaid(now: datetime, plan: Plan, pace: str) -> str:
+    if isinstance(plan.window, Absolute):
+        over = wording.moment(plan.window.end, plan.zone, now)
+        return f"The window ends {over}, before all are done. {pace}"
+    return f"Not done within a year. {pace}"
+
+
+def _warnings(plan: Plan) -> list[str]:
+    found = []
+    canary = min(plan.canary, plan.devices)
+    if canary and _last_send_sec(canary, plan) + plan.install_sec > plan.canary_timeout_sec:
+        limit = wording.span(plan.canary_timeout_sec)
+        found.append(f"At this pace the canary is not done within its {limit} and may end undecided.")
+    if plan.later:
+        found.append(f"Not counted: {plan.later:,} that start later, once they meet the conditions.")
+    return found
