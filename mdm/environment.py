@@ -41,11 +41,22 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def at_least(name: str, value: int, least: int) -> int:
-    """`value`, if it is not below `least`."""
-    if value < least:
-        refuse(f"{name} must be at least {least}, not {value}.")
-    return value
+def whole_number(name: str, text: str, least: int) -> int:
+    """The number that `text` writes, not below `least`."""
+    if not text.isascii() or not text.lstrip("+").isdigit() or int(text) < least:
+        refuse(f"{name} must be a whole number of at least {least}, not {text!r}.")
+    return int(text)
+
+
+def decimal_number(name: str, text: str) -> float:
+    """The positive number that `text` writes."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.0 < number < 1e9:
+        refuse(f"{name} must be a positive number, not {text!r}.")
+    return number
 
 
 def networks(values: list[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:

@@ -34,7 +34,7 @@ class ApiToken(models.Model):
 
 
 class AuditEvent(models.Model):
-    """What concerns no deployment: uploads, allowlist, switch, flag, tokens, devices. Append-only by trigger."""
+    """What concerns no deployment: uploads, allowlist, switch, flag, tokens. Append-only by trigger."""
 
     actor = models.CharField(max_length=160)
     action = models.CharField(max_length=60)
@@ -58,3 +58,17 @@ class AuditEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor}: {self.message}"
+
+
+class WorkerBeat(models.Model):
+    """When a worker cluster or a ticker last proved that work goes through it, by the database's clock."""
+
+    name = models.CharField(max_length=200, primary_key=True)  # worker-1@host:pid of its supervisor
+    part = models.CharField(max_length=10)  # worker or ticker
+    beat_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "worker_beat"
+
+    def __str__(self) -> str:
+        return self.name

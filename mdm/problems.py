@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 
 class Problem(Exception):
-    """A refusal with an HTTP status. `slug` is the machine's word (wire field `type`), `detail` the person's sentence."""
+    """A refusal with an HTTP status. `slug` is the machine's word (wire `type`), `detail` the person's."""
 
     status: ClassVar[int] = 400
     title: ClassVar[str] = "The request could not be carried out"

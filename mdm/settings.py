@@ -8,17 +8,31 @@ import environ
 from csp.constants import NONE, SELF
 
 from mdm.embedded_postgres import DATABASE, USER, socket_folder
-from mdm.environment import at_least, checked_fcm_endpoint, checked_public_url, networks, one_of, refuse
+from mdm.environment import (
+    checked_fcm_endpoint,
+    checked_public_url,
+    decimal_number,
+    networks,
+    one_of,
+    refuse,
+    whole_number,
+)
 from mdm.secret_key import stored_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
 if env_file := os.environ.get("ENV_FILE", ".env"):
-    env.read_env(BASE_DIR / env_file)
+    environ.Env.read_env(BASE_DIR / env_file)
+env = environ.Env()
+env.ENVIRON = {name: value for name, value in os.environ.items() if value}  # empty means the default
+
+
+def number(name: str, default: int, least: int = 0) -> int:
+    return whole_number(name, env.str(name, str(default)), least)
+
 
 # --- Where it listens, where it keeps things -------------------------------------------------------------
 HOST = env.str("HOST", "127.0.0.1")
-PORT = env.int("PORT", 8000)
+PORT = number("PORT", 8000, least=1)
 DATA_DIR = (BASE_DIR / env.str("DATA_DIR", "var")).resolve()
 DATABASE_URL = env.str("DATABASE_URL", "")
 EMBEDDED = not DATABASE_URL
@@ -39,9 +53,9 @@ SECRET_KEY = SECRET_KEY or stored_secret_key(DATA_DIR)
 
 # --- What is started -------------------------------------------------------------------------------------
 DEMO = env.bool("DEMO", EMBEDDED)
-FLEET = at_least("FLEET", env.int("FLEET", 25 if DEMO else 0), 0)
+FLEET = number("FLEET", 25 if DEMO else 0)
 ADMIN_PASSWORD = env.str("ADMIN_PASSWORD", "")
-WORKERS = at_least("WORKERS", env.int("WORKERS", 2), 1)
+WORKERS = number("WORKERS", 2, least=1)
 
 # --- What the product does -------------------------------------------------------------------------------
 TRUSTED_PROXIES = networks(env.list("TRUSTED_PROXIES", default=[]))
@@ -49,9 +63,9 @@ METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 PUSH_TRANSPORT = one_of("PUSH_TRANSPORT", env.str("PUSH_TRANSPORT", "checkin"), ("checkin", "fcm"))
 FCM_ENDPOINT = checked_fcm_endpoint(env.str("FCM_ENDPOINT", ""))
 GOOGLE_APPLICATION_CREDENTIALS = env.str("GOOGLE_APPLICATION_CREDENTIALS", "")
-CHECKIN_INTERVAL_SEC = at_least("CHECKIN_INTERVAL_SEC", env.int("CHECKIN_INTERVAL_SEC", 3 if DEMO else 60), 1)
-ONLINE_WITHIN_MIN = env.float("ONLINE_WITHIN_MIN", 15.0)
-APPROVAL_ABOVE = at_least("APPROVAL_ABOVE", env.int("APPROVAL_ABOVE", 0), 0)
+CHECKIN_INTERVAL_SEC = number("CHECKIN_INTERVAL_SEC", 3 if DEMO else 60, least=1)
+ONLINE_WITHIN_MIN = decimal_number("ONLINE_WITHIN_MIN", env.str("ONLINE_WITHIN_MIN", "15"))
+APPROVAL_ABOVE = number("APPROVAL_ABOVE", 0)
 
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 EMAIL_BACKEND = EMAIL_CONFIG["EMAIL_BACKEND"]
