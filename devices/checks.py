@@ -1,0 +1,12 @@
+"""What must be right before the product starts."""
+
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, register
+
+from devices import push
+
+
+@register()
+def push_can_work(**_: Any) -> list[CheckMessage]:
+    return [Error(sentence, id="devices.E001") for sentence in push.problems()]
