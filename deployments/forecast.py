@@ -61,9 +61,9 @@ def finish(now: datetime, plan: Plan) -> Forecast:
     end = _end(now, plan)
     if end is None:
         return Forecast(None, "window" if plan.window else pace.limited_by, _unsaid(now, plan, pace.sentence))
-    took = wording.span((end - now).total_seconds())
-    text = f"About {took}, until {wording.moment(end, plan.zone, now)}. {pace.sentence}"
-    return Forecast(end, pace.limited_by, " ".join([text, *_warnings(plan)]))
+    when = wording.moment(_full_minute(end), plan.zone, now)
+    text = f"Done about {when}, in {wording.since(now, end)}."
+    return Forecast(end, pace.limited_by, " ".join([text, pace.sentence, *_warnings(plan)]))
 
 
 def _end(now: datetime, plan: Plan) -> datetime | None:
@@ -88,6 +88,10 @@ def _last_send_sec(devices: int, plan: Plan) -> float:
     by_rate = (devices - 1) // plan.rate * RATE_WINDOW.total_seconds()
     by_concurrency = (devices - 1) // plan.concurrency * plan.install_sec
     return max(by_rate, by_concurrency)
+
+
+def _full_minute(instant: datetime) -> datetime:
+    return (instant + timedelta(seconds=59)).replace(second=0, microsecond=0)
 
 
 def _nothing(later: int) -> str:

@@ -1,7 +1,7 @@
 """The verdicts that let a rollout go on or stop it: canary and failure limit, out of integers alone.
 
-`ok` counts devices that succeeded, `bad` those that failed after they had acknowledged the command; silence is
-neither. Shares are compared crosswise, so that no rounding decides.
+`ok` counts devices that succeeded, `bad` those that failed after they had acknowledged the command; silence
+is neither. Shares are compared crosswise, so that no rounding decides.
 """
 
 from dataclasses import dataclass
@@ -50,14 +50,14 @@ def canary(
     """
     if size == 0:
         return CanaryVerdict("collecting", "There is no device for the canary, so it cannot pass.")
-    needed = f"{_ceil_share(success_pct, size):,} of {size:,} ({success_pct} %)"
+    needed = f"{-(-success_pct * size // 100):,} ({success_pct} %)"
     soak_left_ms = soak_ms - (since_reached_ms or 0)
     if (size - bad) * 100 < success_pct * size:
         return CanaryVerdict(
-            "failed", f"Canary failed: {_devices(bad)} failed, {needed} can no longer succeed."
+            "failed", f"Canary failed: {bad:,} of {_devices(size)} failed, {needed} can no longer succeed."
         )
     if ok * 100 >= success_pct * size:
-        return _good(f"{_devices(ok)} succeeded, {needed} had to", soak_left_ms)
+        return _good(f"{ok:,} of {_devices(size)} succeeded, {needed} had to", soak_left_ms)
     if elapsed_ms >= timeout_ms:
         return _by_answers(
             size=size,
@@ -68,11 +68,10 @@ def canary(
             soak_left_ms=soak_left_ms,
         )
     if place_free and sent >= 2 * size:
-        tried = f"{_devices(sent)} were tried and {ok:,} succeeded, {needed} had to"
-        return CanaryVerdict("undecided", f"Canary undecided: {tried}; no further device is tried.")
-    return CanaryVerdict(
-        "collecting", f"Too early to judge: {ok:,} succeeded and {bad:,} failed, {needed} must succeed."
-    )
+        tried = f"{_devices(sent)} were tried for {size:,} places and {ok:,} succeeded, {needed} had to"
+        return CanaryVerdict("undecided", f"Canary undecided: {tried}.")
+    early = f"{ok:,} of {_devices(size)} succeeded, {bad:,} failed, {needed} must succeed"
+    return CanaryVerdict("collecting", f"Too early to judge the canary: {early}.")
 
 
 def _by_answers(
@@ -113,10 +112,6 @@ def failure_limit(
     share = f"{_percent(bad, finished)} %, limit {failure_pct} %"
     text = f"{bad:,} of {finished:,} finished devices failed ({share})."
     return FailureVerdict(bad * 100 > failure_pct * finished, text)
-
-
-def _ceil_share(pct: int, total: int) -> int:
-    return -(-pct * total // 100)
 
 
 def _percent(part: int, total: int) -> str:

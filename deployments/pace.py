@@ -42,7 +42,7 @@ def room(*, rate: int, sent_in_window: int, concurrency: int, in_flight: int) ->
 
 
 def next_rate_opening(sent_ats: Sequence[datetime], rate: int, now: datetime) -> datetime:
-    """The first instant from `now` on at which the rate lets one more start; sends in any order and of any age."""
+    """The first instant at which the rate lets one more start. Sends in any order, of any age."""
     if len(sent_ats) < rate:
         return now
     return max(now, sorted(sent_ats)[-rate] + RATE_WINDOW)
@@ -55,9 +55,9 @@ def expected_pace(rate: int, concurrency: int, median_install_sec: float | None)
     known = "about" if median_install_sec is None else "lately"
     each = f"{concurrency:,} at a time, {known} {_seconds(seconds)} each"
     if by_concurrency < rate:
-        text = f"{_number(by_concurrency)} installs per minute: {each}; the rate would allow {rate:,}."
+        text = f"Pace {_number(by_concurrency)} per minute by the concurrency: {each}; the rate is {rate:,}."
         return Pace(by_concurrency, "concurrency_limit", text)
-    text = f"{rate:,} installs per minute by the rate; {each}, would allow {_number(by_concurrency)}."
+    text = f"Pace {rate:,} per minute by the rate; {each}, would make {_number(by_concurrency)}."
     return Pace(float(rate), "rate_limit", text)
 
 

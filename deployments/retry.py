@@ -15,7 +15,7 @@ _NO_FURTHER_DOUBLING: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """`retryable`: another try may succeed. `skips`: no failure, the task is skipped for good with the code."""
+    """`retryable`: another try may succeed. `skips`: no failure, the task is skipped for good."""
 
     label: str
     meaning: str

@@ -190,7 +190,7 @@ def after_open(
 
     None where it is over before, or where that lies more than `horizon` ahead.
     """
-    left = min(timedelta(seconds=seconds), horizon + _DAY)
+    left = timedelta(seconds=min(seconds, (horizon + _DAY).total_seconds()))
     spells = iter([Spell(start, start + left)]) if window is None else _spells(window, start, zone)
     for spell in spells:
         opens = max(spell.opens, start)

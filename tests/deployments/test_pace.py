@@ -1,0 +1,124 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployments.pace import RATE_WINDOW, Pace, Room, expected_pace, next_rate_opening, room
+
+NOW = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("sent", "in_flight", "expected"),
+    [
+        pytest.param(0, 0, Room(3, None), id="an idle deployment has room for its concurrency"),
+        pytest.param(0, 2, Room(1, None), id="one slot is left"),
+        pytest.param(9, 0, Room(1, None), id="one send is left in this minute"),
+        pytest.param(0, 3, Room(0, "concurrency_limit"), id="all slots are taken"),
+        pytest.param(10, 0, Room(0, "rate_limit"), id="the minute is used up"),
+        pytest.param(10, 3, Room(0, "rate_limit"), id="both are used up: the rate is named first"),
+        pytest.param(12, 0, Room(0, "rate_limit"), id="the rate was lowered below what was sent"),
+        pytest.param(
+            0, 5, Room(0, "concurrency_limit"), id="the concurrency was lowered below what is in flight"
+        ),
+    ],
+)
+def test_room_is_what_rate_and_concurrency_leave(sent: int, in_flight: int, expected: Room) -> None:
+    assert room(rate=10, sent_in_window=sent, concurrency=3, in_flight=in_flight) == expected
+
+
+@given(st.integers(1, 50), st.integers(0, 60), st.integers(1, 50), st.integers(0, 60))
+def test_room_never_exceeds_a_limit_and_names_one_exactly_when_there_is_none(
+    rate: int, sent: int, concurrency: int, in_flight: int
+) -> None:
+    left = room(rate=rate, sent_in_window=sent, concurrency=concurrency, in_flight=in_flight)
+    assert left.free == 0 or (sent + left.free <= rate and in_flight + left.free <= concurrency)
+    assert (left.limited_by is None) == (left.free > 0)
+
+
+def _before(*seconds: float) -> list[datetime]:
+    return [NOW - timedelta(seconds=each) for each in seconds]
+
+
+@pytest.mark.parametrize(
+    ("sent_ats", "wait"),
+    [
+        pytest.param(_before(), 0, id="nothing was sent"),
+        pytest.param(_before(5), 0, id="one of two was sent"),
+        pytest.param(_before(5, 20), 40, id="the older of two frees its place after a minute"),
+        pytest.param(_before(20, 5), 40, id="the order does not matter"),
+        pytest.param(_before(5, 60), 0, id="exactly a minute ago is outside the half-open interval"),
+        pytest.param(_before(5, 59.999), 0.001, id="a millisecond less is inside"),
+        pytest.param(_before(500, 400, 300, 2, 1), 58, id="old sends do not count"),
+        pytest.param(_before(3, 2, 1), 58, id="a lowered rate waits for all but one"),
+        pytest.param(_before(-1, -2), 61, id="sends that the lock dated ahead count"),
+    ],
+)
+def test_the_next_send_under_a_rate_of_two(sent_ats: list[datetime], wait: float) -> None:
+    assert next_rate_opening(sent_ats, 2, NOW) == NOW + timedelta(seconds=wait)
+
+
+@given(st.lists(st.integers(0, 200_000)), st.integers(1, 5))
+def test_sending_at_every_opening_never_exceeds_the_rate_in_any_minute(ages_ms: list[int], rate: int) -> None:
+    sent: list[datetime] = []
+    for age in sorted(ages_ms, reverse=True):
+        at = next_rate_opening(sent, rate, max([NOW - timedelta(milliseconds=age), *sent]))
+        sent.append(at)
+    for start in sent:
+        assert sum(start <= at < start + RATE_WINDOW for at in sent) <= rate
+
+
+@given(st.lists(st.integers(0, 120), min_size=1), st.integers(1, 5))
+def test_a_moment_before_the_opening_the_rate_is_used_up(ages: list[int], rate: int) -> None:
+    sent = _before(*ages)
+    opening = next_rate_opening(sent, rate, NOW)
+    if opening > NOW:
+        moment = opening - timedelta(microseconds=1)
+        assert sum(at > moment - RATE_WINDOW for at in sent) >= rate
+    assert sum(at > opening - RATE_WINDOW for at in sent) < rate
+
+
+PACES = [
+    (
+        "the defaults: nothing measured, 90 s each, the concurrency limits",
+        (10, 3, None),
+        Pace(
+            2.0,
+            "concurrency_limit",
+            "Pace 2 per minute by the concurrency: 3 at a time, about 1 min 30 s each; the rate is 10.",
+        ),
+    ),
+    (
+        "the rate limits",
+        (60, 50, 40.0),
+        Pace(
+            60.0,
+            "rate_limit",
+            "Pace 60 per minute by the rate; 50 at a time, lately 40 s each, would make 75.",
+        ),
+    ),
+    (
+        "both are equal: the rate is named",
+        (10, 15, 90.0),
+        Pace(
+            10.0,
+            "rate_limit",
+            "Pace 10 per minute by the rate; 15 at a time, lately 1 min 30 s each, would make 10.",
+        ),
+    ),
+    (
+        "installs that take no time are limited by the rate",
+        (10, 1, 0.0),
+        Pace(
+            10.0,
+            "rate_limit",
+            "Pace 10 per minute by the rate; 1 at a time, lately less than 1 s each, would make 60,000.",
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("limits", "pace"), [row[1:] for row in PACES], ids=[row[0] for row in PACES])
+def test_the_pace_to_expect(limits: tuple[int, int, float | None], pace: Pace) -> None:
+    assert expected_pace(*limits) == pace
