@@ -6,6 +6,7 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
+from django.db.utils import OperationalError
 
 
 def main() -> None:
@@ -14,6 +15,8 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"manage.py: {error}")
+    except OperationalError as error:
+        sys.exit(f"manage.py: The database failed; is the instance running? {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":

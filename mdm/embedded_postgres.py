@@ -21,13 +21,14 @@ import psycopg
 from django.core.exceptions import ImproperlyConfigured
 
 from mdm.lifeline import tied
-from mdm.postgres_binaries import Binaries, find_binaries, wheel_folder
+from mdm.postgres_binaries import Binaries, find_binaries
 from mdm.private_folder import make_private_folder, private_folder
 
 DATABASE = USER = "nexmdm"
 SOCKET_PATH_MAX = 107
 START_WITHIN = 30.0
-STOP_WITHIN = 10.0
+STOP_WITHIN = 4.0
+LOG_BYTES = 20_000_000
 
 
 class AlreadyOwnedError(Exception):
@@ -98,11 +99,13 @@ class EmbeddedPostgres:
         return True
 
     def stop(self) -> None:
-        """Fast shutdown; after 10 s immediate. Gives up the folder."""
+        """Fast shutdown; after four seconds immediate. Gives up the folder."""
         if self.process is not None:
             end(self.process)
             self.process = None
         if self._lock is not None:
+            for purpose in ("run", "bin"):
+                shutil.rmtree(private_folder(self.data_dir, purpose), ignore_errors=True)
             self._lock.close()
             self._lock = None
 
@@ -151,15 +154,15 @@ class EmbeddedPostgres:
         return folder
 
     def _copied(self, folder: Path) -> Path:
-        if folder != wheel_folder():
-            msg = f"{folder} is closed to the user that PostgreSQL runs as: open it or set DATABASE_URL."
-            raise ImproperlyConfigured(msg)
+        """The whole installation, 75 MB: programs find their libraries from where they lie."""
         target = private_folder(self.data_dir, "bin")
         make_private_folder(target, 0o755, {os.getuid()})
-        shutil.copytree(folder.parent, target / folder.parent.name, symlinks=True, dirs_exist_ok=True)
-        libraries = folder.parent.parent.with_suffix(".libs")
-        shutil.copytree(libraries, target.parent / libraries.name, dirs_exist_ok=True)
-        return target / folder.parent.name / "bin"
+        package = folder.parent.parent
+        parts = [folder.parent, package.with_name(f"{package.name}.libs")]
+        for part in filter(Path.is_dir, parts):
+            copy = target / part.relative_to(package.parent)
+            shutil.copytree(part, copy, symlinks=True, dirs_exist_ok=True)
+        return target / folder.relative_to(package.parent)
 
     def _make_folder(self, folder: Path, inside: Path) -> None:
         if folder.is_relative_to(inside):
@@ -192,7 +195,7 @@ class EmbeddedPostgres:
                 *self.options,
             ]
             flags = [part for setting in settings for part in ("-c", setting)]
-            with (self.home / "server.log").open("ab") as log:
+            with self._log() as log:
                 self.process = subprocess.Popen(
                     [self.binaries / "postgres", "-D", data.path, *flags],
                     stdin=subprocess.DEVNULL,
@@ -205,6 +208,12 @@ class EmbeddedPostgres:
                     **self.account.switch,
                 )
         self._await_answer()
+
+    def _log(self) -> BinaryIO:
+        path = self.home / "server.log"
+        if path.exists() and path.stat().st_size > LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        return path.open("ab")
 
     def _clear_remains(self) -> None:
         """End what an owner before us left in the folder, then the pid file.
@@ -222,7 +231,7 @@ class EmbeddedPostgres:
         while time.monotonic() < deadline and self.process.poll() is None:
             if self.answers():
                 return
-            time.sleep(0.02)
+            time.sleep(0.04)
         msg = f"PostgreSQL did not start; {self.home / 'server.log'} says why."
         raise ImproperlyConfigured(msg)
 
@@ -241,10 +250,9 @@ class EmbeddedPostgres:
 
     def _create_database(self) -> None:
         with self.connect("postgres") as connection:
-            try:
+            known = "SELECT FROM pg_database WHERE datname = %s"
+            if connection.execute(known, [DATABASE]).fetchone() is None:
                 connection.execute(f"CREATE DATABASE {DATABASE}")
-            except psycopg.errors.DuplicateDatabase:
-                return
 
     def _run(
         self, command: list[Path | str], opened: "Opened | None" = None
@@ -292,8 +300,8 @@ def living_in(folder: Path) -> list[psutil.Process]:
 
 
 def end(process: "subprocess.Popen[bytes] | psutil.Process") -> None:
-    """Fast shutdown, after 10 s an immediate one, then by force."""
-    for signum, patience in ((signal.SIGINT, STOP_WITHIN), (signal.SIGQUIT, 3.0), (signal.SIGKILL, 3.0)):
+    """Fast shutdown, after four seconds an immediate one, then by force."""
+    for signum, patience in ((signal.SIGINT, STOP_WITHIN), (signal.SIGQUIT, 1.0), (signal.SIGKILL, 5.0)):
         try:
             process.send_signal(signum)
             process.wait(patience)

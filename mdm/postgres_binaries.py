@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,3 +67,7 @@ def _major(folder: Path) -> int | None:
 def _output(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     return done.stdout.strip()
+
+
+if __name__ == "__main__":  # asked by the Makefile before it fetches a wheel
+    sys.exit(find_binaries() is None)

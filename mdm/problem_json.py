@@ -1,0 +1,101 @@
+"""Refusals on the wire: application/problem+json, whoever raised them."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from mdm.problems import Problem
+
+CONTENT_TYPE: Final = "application/problem+json"
+PREFIX: Final = "/v1/"
+FIRST_ERROR: Final = 400
+MAX_NAMED_ERRORS: Final = 50
+
+# pydantic says where a value came from and through which arm of a union; a person wants the field.
+_SENTENCES: Final = {
+    "missing": "This is missing.",
+    "extra_forbidden": "There is no such field.",
+    "int_type": "Must be a whole number.",
+    "int_parsing": "Must be a whole number.",
+    "string_type": "Must be a text.",
+    "bool_type": "Must be true or false.",
+    "json_invalid": "This is no valid JSON.",
+}
+_DETAILS: Final = {
+    400: "The request cannot be read.",
+    403: "The request was refused.",
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+    413: "The request is too large.",
+    415: "Send JSON.",
+    500: "Something went wrong here; it has been logged.",
+}
+
+
+def response(problem: Problem) -> HttpResponse:
+    answer = _response(problem.status, problem.body())
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        answer["WWW-Authenticate"] = "Bearer"
+    return answer
+
+
+def plain(
+    status: int, detail: str = "", slug: str = "", errors: Mapping[str, str] | None = None
+) -> HttpResponse:
+    """A refusal that no domain call raised."""
+    phrase = HTTPStatus(status).phrase
+    body: dict[str, Any] = {
+        "type": slug or phrase.lower().replace(" ", "_").replace("'", ""),
+        "title": phrase,
+        "status": status,
+        "detail": detail or _DETAILS.get(status, phrase + "."),
+    }
+    return _response(status, body | ({"errors": errors} if errors else {}))
+
+
+def invalid(details: Iterable[Mapping[str, Any]], skip: int = 0) -> HttpResponse:
+    """422 for what pydantic found (its `errors()`); `skip` leaves out the first parts of each location."""
+    errors: dict[str, str] = {}
+    for found in details:
+        path = ".".join(str(part) for part in found["loc"][skip:] if not _names_a_type(part))
+        errors.setdefault(path or "body", _sentence(found))
+    few = dict(list(errors.items())[:MAX_NAMED_ERRORS])
+    detail = "; ".join(f"{path}: {sentence}" for path, sentence in list(few.items())[:3])
+    return plain(422, detail, "invalid", few)
+
+
+def _sentence(found: Mapping[str, Any]) -> str:
+    said = _SENTENCES.get(found["type"]) or f"{found['msg'].replace('Input should', 'Must').rstrip('.')}."
+    return said.removeprefix("Value error, ")
+
+
+def _names_a_type(part: object) -> bool:
+    """Arms of a union stand in pydantic's locations by their type."""
+    return isinstance(part, str) and (part[:1].isupper() or "[" in part or part in ("int", "str", "bool"))
+
+
+def _response(status: int, body: Mapping[str, Any]) -> HttpResponse:
+    return HttpResponse(json.dumps(body), status=status, content_type=CONTENT_TYPE)
+
+
+class ProblemJsonMiddleware:
+    """Under /v1 no error leaves as HTML or text: unknown addresses and methods, bad requests, crashes, …"""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        answer = self.get_response(request)
+        if answer.status_code >= FIRST_ERROR and request.path_info.startswith(PREFIX):
+            _reshape(answer)
+        return answer
+
+
+def _reshape(answer: HttpResponseBase) -> None:
+    if isinstance(answer, HttpResponse) and "json" not in answer.headers.get("Content-Type", ""):
+        answer.content = plain(answer.status_code).content
+        answer["Content-Type"] = CONTENT_TYPE
