@@ -10,52 +10,30 @@ import resource
 import signal
 import sys
 import types
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from apks.facts import ApkFacts
 from apks.refusal import Refused
 from apks.signing import Signature, verify
 from apks.zip_directory import Entry, find_layout, read_directory, read_entry
 
 MEMORY_BYTES: Final = 512 << 20
 CPU_SECONDS: Final = 30
-WALL_SECONDS: Final = 60
+WALL_SECONDS: Final = 60  # less than `inspection` waits
 MAX_MANIFEST_BYTES: Final = 4 << 20
 MAX_ABIS: Final = 16
 _NATIVE: Final = re.compile(r"lib/([A-Za-z0-9_-]{1,40})/[^/]+\.so")
-
-
-@dataclass(frozen=True, slots=True)
-class ApkFacts:
-    """What a verified APK says of itself. Digests are lower-case hex.
-
-    `min_sdk` is at least what its signatures need. `abis` is empty where there is no native code. `lineage`
-    is oldest first and ends with `signer_sha256`; `replaces` are the keys whose app this file may update.
-    """
-
-    package: str
-    version_code: int
-    version_name: str
-    min_sdk: int
-    target_sdk: int | None
-    debuggable: bool
-    abis: tuple[str, ...]
-    size_bytes: int
-    sha256: str
-    schemes: tuple[str, ...]
-    signer_sha256: str
-    signer_subject: str
-    lineage: tuple[str, ...]
-    replaces: tuple[str, ...]
 
 
 def examine(file: BinaryIO) -> ApkFacts:
     """Raises Refused. A flaw of the signature is named before all else that a changed file may show."""
     layout = find_layout(file)
     signature = verify(file, layout)
-    entries = read_directory(file, layout)
+    end = signature.content_end if signature else layout.directory_offset
+    entries = read_directory(file, layout, end=end)
     if "AndroidManifest.xml" not in entries:
         raise Refused("not_an_apk", "This is no APK: it holds no AndroidManifest.xml.")
     if signature is None:
@@ -63,9 +41,7 @@ def examine(file: BinaryIO) -> ApkFacts:
             "signature_missing",
             "The file has no v2 or v3 signature (v1 alone is not accepted). Sign it with apksigner.",
         )
-    manifest = read_entry(
-        file, entries["AndroidManifest.xml"], limit=MAX_MANIFEST_BYTES, end=layout.directory_offset
-    )
+    manifest = read_entry(file, entries["AndroidManifest.xml"], limit=MAX_MANIFEST_BYTES, end=end)
     return _facts(manifest, signature, entries, layout.size)
 
 

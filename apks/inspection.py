@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from apks.examination import WALL_SECONDS, ApkFacts
+from apks.facts import ApkFacts
 from apks.refusal import Refused
 
+WAIT_SECONDS: Final = 65
 _log = logging.getLogger(__name__)
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
 _START: Final = (
@@ -21,7 +22,7 @@ def inspect(path: Path) -> ApkFacts:
     """The facts of a verified APK. Raises Refused. Takes about 0.3 s, and a second for each 500 MB."""
     command = [sys.executable, "-I", "-c", _START, _ROOT, str(path)]
     try:
-        done = subprocess.run(command, capture_output=True, env={}, timeout=WALL_SECONDS + 5, check=False)
+        done = subprocess.run(command, capture_output=True, env={}, timeout=WAIT_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         raise _too_hard() from None
     if done.returncode < 0:

@@ -4,7 +4,6 @@ pyaxmlparser decodes; what it is lenient about is checked before, so that no fil
 another on a device. Android finds attributes here by resource id, there by name: both must agree.
 """
 
-import re
 import struct
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,11 +11,10 @@ from typing import Any, Final
 from pyaxmlparser import constants
 from pyaxmlparser.axmlparser import AXMLParser
 
+from apks.package_name import is_package_name
 from apks.refusal import Refused
 
 MAX_NAME: Final = 255
-MAX_PACKAGE: Final = 223
-_PACKAGE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+", re.ASCII)
 _ANDROID: Final = "http://schemas.android.com/apk/res/android"
 _IDS: Final = {
     "versionCode": 0x0101021B,
@@ -71,11 +69,6 @@ class _Elements:
 
 def invalid(detail: str) -> Refused:
     return Refused("manifest_invalid", f"AndroidManifest.xml: {detail}")
-
-
-def is_package_name(name: str) -> bool:
-    """Android's rule for an app: two or more parts of letters, digits and _, at most 223 characters."""
-    return len(name) <= MAX_PACKAGE and _PACKAGE.fullmatch(name) is not None
 
 
 def read_manifest(data: bytes) -> ManifestFacts:

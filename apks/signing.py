@@ -30,7 +30,8 @@ class Signature:
     `signer_sha256` is the newest key's certificate; `lineage` its proven ancestors and itself, oldest first;
     `replaces` those of the lineage whose installed app Android lets this file update (itself included);
     `min_sdk` the lowest API level at which Android finds a signature among these (0: no limit of its own);
-    `content_sha256` the SHA-256 of the whole file. Digests are lower-case hex.
+    `content_sha256` the SHA-256 of the whole file; `content_end` the offset where the signing block begins.
+    Digests are lower-case hex.
     """
 
     schemes: tuple[str, ...]
@@ -40,6 +41,7 @@ class Signature:
     replaces: tuple[str, ...]
     min_sdk: int
     content_sha256: str
+    content_end: int
 
 
 def verify(file: BinaryIO, layout: Layout) -> Signature | None:
@@ -65,6 +67,7 @@ def verify(file: BinaryIO, layout: Layout) -> Signature | None:
         ),
         min_sdk=min_sdk,
         content_sha256=content_sha256,
+        content_end=block.offset,
     )
 
 

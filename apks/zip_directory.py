@@ -82,8 +82,11 @@ def _find_end(file: BinaryIO, size: int) -> int:
     raise Refused("not_an_apk", "This is no APK: it is not a complete ZIP file. Was the upload cut off?")
 
 
-def read_directory(file: BinaryIO, layout: Layout) -> dict[str, Entry]:
-    """All entries by name. Raises Refused for names that repeat, are absolute or climb, and a wrong count."""
+def read_directory(file: BinaryIO, layout: Layout, *, end: int) -> dict[str, Entry]:
+    """All entries by name; each must begin before offset `end`, where the entries' data ends.
+
+    Raises Refused for names that repeat, are absolute or climb, and for a wrong count.
+    """
     data = read_at(file, layout.directory_offset, layout.end_offset - layout.directory_offset)
     entries: dict[str, Entry] = {}
     position = 0
@@ -91,7 +94,7 @@ def read_directory(file: BinaryIO, layout: Layout) -> dict[str, Entry]:
         entry, position = _read_central(data, position)
         if entry.name in entries:
             raise Refused("not_an_apk", f"The entry {entry.name[:80]!r} is there twice.")
-        if entry.offset >= layout.directory_offset or _ZIP64 in (entry.packed, entry.size):
+        if entry.offset >= end or _ZIP64 in (entry.packed, entry.size):
             raise Refused("not_an_apk", f"The entry {entry.name[:80]!r} lies outside the file.")
         entries[entry.name] = entry
         if len(entries) > MAX_ENTRIES:

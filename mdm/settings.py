@@ -179,7 +179,7 @@ STORAGES = {
     "default": {"BACKEND": "apks.artifact_storage.AtomicFileStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-APK_MAX_MB = at_least("APK_MAX_MB", env.int("APK_MAX_MB", 500), 1)
+APK_MAX_MB = number("APK_MAX_MB", 500, least=1)
 FILE_UPLOAD_HANDLERS = ["apks.uploads.CappedUploadHandler"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024  # bytes of a request body that is not a file
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000

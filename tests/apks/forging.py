@@ -16,7 +16,8 @@ from cryptography.x509.oid import NameOID
 from apks.binary_manifest import Element, Scalar, write_manifest
 from apks.content_digest import digest_content
 from apks.dummy_apk import SigningKey, attribute, prefixed, sequence, with_block, zipped
-from apks.examination import ApkFacts, examine
+from apks.examination import examine
+from apks.facts import ApkFacts
 from apks.refusal import Refused
 from apks.signing_block import V2, V3, V31, read_block
 from apks.zip_directory import Layout, find_layout

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from apks.binary_manifest import ANDROID, RESOURCE_IDS, Element, write_manifest
 from apks.dummy_apk import dummy_apk
-from apks.manifest import ManifestFacts, is_package_name, read_manifest
+from apks.manifest import ManifestFacts, read_manifest
+from apks.package_name import is_package_name
 from apks.refusal import Refused
 from tests.apks.forging import look, manifest, rsa_key
 

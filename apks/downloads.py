@@ -1,0 +1,141 @@
+"""Serves artifacts to devices: the signed URL alone is enough, and Range makes a broken download go on."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import BinaryIO, ClassVar, Final
+
+from django.apps import apps
+from django.core.files.storage import default_storage
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.utils import timezone
+from django.utils.cache import get_conditional_response
+
+from apks.artifacts import read_signed
+from apks.byte_range import Span, Unsatisfiable, may_resume, requested_span
+from apks.models import ApkArtifact
+from mdm.problems import Forbidden, NotFound, Problem
+
+CHUNK_BYTES: Final = 128 * 1024
+CONTENT_TYPE: Final = "application/vnd.android.package-archive"
+
+
+class MethodNotAllowed(Problem):
+    status = 405
+    title = "Method not allowed"
+    slug = "method_not_allowed"
+
+
+class RangeNotSatisfiable(Problem):
+    status = 416
+    title = "Range not satisfiable"
+    slug = "range_not_satisfiable"
+
+
+def serve_artifact(request: HttpRequest, sha256: str) -> HttpResponseBase:
+    """GET and HEAD. 403 expired, tampered, device not active or version withdrawn; 404, 405, 412, 416."""
+    try:
+        if request.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed("An artifact can only be read.")
+        artifact = _permitted_artifact(request, sha256)
+        response = _answer(request, artifact)
+    except Problem as problem:
+        response = JsonResponse(
+            problem.body(), status=problem.status, content_type="application/problem+json"
+        )
+        if isinstance(problem, MethodNotAllowed):
+            response["Allow"] = "GET, HEAD"
+        if isinstance(problem, RangeNotSatisfiable):
+            response["Content-Range"] = f"bytes */{problem.extra['size']}"
+    response["Cache-Control"] = "private, no-transform"
+    return response
+
+
+def _permitted_artifact(request: HttpRequest, sha256: str) -> ApkArtifact:
+    query = request.GET
+    signed = read_signed(sha256, query.get("device", ""), query.get("expires", ""), query.get("sig", ""))
+    if signed is None:
+        raise Forbidden("This address was changed or never signed. Ask the server for a fresh one.")
+    device_id, end = signed
+    if end <= timezone.now().timestamp():
+        raise Forbidden("This address has expired. Ask the server for a fresh one.", slug="url_expired")
+    # apks and devices know nothing of each other; only this one question is asked.
+    if not apps.get_model("devices.Device").objects.filter(pk=device_id, status="active").exists():
+        raise Forbidden("This device is not active.")
+    artifacts = ApkArtifact.objects.filter(sha256=sha256)
+    if not artifacts.exists():
+        raise NotFound("There is no such artifact.")
+    artifact = artifacts.filter(apk_version__withdrawn_at=None).first()
+    if artifact is None:
+        raise Forbidden("This version was withdrawn.", slug="version_withdrawn")
+    return artifact
+
+
+def _answer(request: HttpRequest, artifact: ApkArtifact) -> HttpResponseBase:
+    etag = f'"{artifact.sha256}"'
+    conditional = get_conditional_response(request, etag=etag)
+    if conditional is not None:
+        conditional["ETag"] = etag
+        return conditional
+    span = _span(request, artifact.size_bytes, etag)
+    response = _body(request, artifact, span or Span(0, artifact.size_bytes - 1))
+    response["ETag"] = etag
+    response["Accept-Ranges"] = "bytes"
+    response["Content-Disposition"] = f'attachment; filename="{artifact.storage_name}"'
+    if span:
+        response.status_code = HTTPStatus.PARTIAL_CONTENT
+        response["Content-Range"] = f"bytes {span.start}-{span.end}/{artifact.size_bytes}"
+    return response
+
+
+def _span(request: HttpRequest, size: int, etag: str) -> Span | None:
+    if request.method == "HEAD" or not may_resume(request.headers.get("If-Range", ""), etag):
+        return None
+    try:
+        return requested_span(request.headers.get("Range", ""), size)
+    except Unsatisfiable:
+        raise RangeNotSatisfiable(
+            "The range begins behind the end of the file.", extra={"size": size}
+        ) from None
+
+
+def _body(request: HttpRequest, artifact: ApkArtifact, span: Span) -> HttpResponseBase:
+    response: HttpResponseBase
+    if request.method == "HEAD":
+        response = HttpResponse(content_type=CONTENT_TYPE)
+    else:
+        part = FilePart(_open(artifact), span)
+        response = StreamingHttpResponse(part, content_type=CONTENT_TYPE)
+    response["Content-Length"] = str(span.length)
+    return response
+
+
+def _open(artifact: ApkArtifact) -> BinaryIO:
+    try:
+        file = default_storage.open(artifact.storage_name)
+    except FileNotFoundError:
+        raise NotFound("The file of this artifact is missing from the store.") from None
+    return file  # type: ignore[return-value]  # Django's File reads, seeks and closes like one
+
+
+class FilePart:
+    """Bytes of a file in chunks. Django closes it whether it was read to the end or the device hung up."""
+
+    __slots__: ClassVar = ("_file", "_left")
+
+    def __init__(self, file: BinaryIO, span: Span) -> None:
+        self._file = file
+        self._left = span.length
+        file.seek(span.start)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = self._file.read(min(CHUNK_BYTES, self._left)) if self._left else b""
+        if not chunk:
+            raise StopIteration
+        self._left -= len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        self._file.close()

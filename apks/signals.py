@@ -1,0 +1,11 @@
+"""What others must do in the same transaction when something may no longer be installed.
+
+`version_withdrawn`: `version`, `actor`, `reason`. `package_unmanaged`: `apk`, `actor`.
+"""
+
+from typing import Final
+
+from django.dispatch import Signal
+
+version_withdrawn: Final = Signal()
+package_unmanaged: Final = Signal()
