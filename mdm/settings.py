@@ -173,8 +173,7 @@ TICK_CALLABLE = "deployments.tick.ring_due_deployments"
 # --- Files -----------------------------------------------------------------------------------------------
 MEDIA_ROOT = DATA_DIR / "artifacts"
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
-WHITENOISE_USE_FINDERS = True  # works from a clone that has not run collectstatic
+WHITENOISE_USE_FINDERS = True  # served from where they lie: nothing to collect first
 STORAGES = {
     "default": {"BACKEND": "apks.artifact_storage.AtomicFileStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
