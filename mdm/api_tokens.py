@@ -1,4 +1,4 @@
-"""Personal API tokens for scripts: issued once as text, kept as a digest, with the permissions of their user."""
+"""Personal API tokens for scripts: shown once, kept as a digest, with the permissions of their user."""
 
 from datetime import datetime, timedelta
 from typing import Final

@@ -9,7 +9,7 @@ from mdm.people import GROUPS
 
 
 def ensure_groups(*, apps: Apps, using: str, **_signal: Any) -> None:
-    """Receiver of post_migrate. Adds what is missing and takes nothing away: an operator may widen a group."""
+    """Receiver of post_migrate. Adds what is missing, takes nothing away: an admin may widen a group."""
     try:
         group_model = apps.get_model("auth", "Group")
         permission_model = apps.get_model("auth", "Permission")

@@ -25,7 +25,7 @@ def parse(raw: bytes) -> Any:
 
 
 def check_nul(raw: bytes) -> None:
-    """Invalid where a text in this JSON holds NUL, which PostgreSQL cannot store. Cheap where there is none."""
+    """Invalid where a text in this JSON holds NUL, which PostgreSQL cannot store. Cheap where none does."""
     if NUL_ESCAPED in raw:
         parse(raw)
 

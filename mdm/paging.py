@@ -1,4 +1,4 @@
-"""Pages of every list: `{items, count, page, page_size}`, and with `after` a cursor that does not slow down."""
+"""Pages of every list: `{items, count, page, page_size}`, and with `after` a cursor that stays fast."""
 
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Final, TypeVar

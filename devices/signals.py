@@ -1,0 +1,11 @@
+"""Told inside the transaction of the act, so that what depends on a device changes with it.
+
+Each is sent with `device_id`, while the device's row is locked.
+"""
+
+from typing import Final
+
+from django.dispatch import Signal
+
+device_re_enrolled: Final = Signal()
+device_retired: Final = Signal()
