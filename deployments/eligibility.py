@@ -15,10 +15,9 @@ from django.db import connection
 from apks.models import ApkVersion
 from deployments import window as windows
 from deployments.options import DeploymentOptions
-from deployments.retry import RETRY_BUDGET
+from deployments.retry import RETRY_BUDGET, RETRY_BUDGET_PERIOD
 
 COMMAND_SCHEMA: Final = 1
-RETRY_BUDGET_SPAN: Final = timedelta(hours=24)
 MIB: Final = 1024 * 1024
 SERVER_ZONE: Final = ZoneInfo(settings.TIME_ZONE)
 
@@ -27,7 +26,7 @@ NO_TASK: Final = """(SELECT 0::bigint AS id, 'queued'::text AS status, false AS 
     NULL::timestamptz AS next_run_at, ''::text AS reason)"""
 
 _APP: Final = "(d.current_versions -> %(package)s)"
-_CODE: Final = f"({_APP} ->> 'version_code')::bigint"
+INSTALLED_CODE: Final = f"({_APP} ->> 'version_code')::bigint"
 _ZONE: Final = "COALESCE(NULLIF(d.tz, ''), %(server_tz)s)"
 
 # One device at a time: a lookup by index. Many at once: one grouped pass that is hashed.
@@ -39,8 +38,8 @@ _BUDGET_MANY: Final = """d.id IN (SELECT a.device_id FROM deployment_attempt a
 
 _REASON: Final = f"""CASE
     WHEN d.status = 'retired' THEN 'device_retired'
-    WHEN {_CODE} = %(version_code)s AND NOT %(reinstall)s THEN 'already_installed'
-    WHEN {_CODE} > %(version_code)s AND NOT %(reinstall)s THEN 'newer_installed'
+    WHEN {INSTALLED_CODE} = %(version_code)s AND NOT %(reinstall)s THEN 'already_installed'
+    WHEN {INSTALLED_CODE} > %(version_code)s AND NOT %(reinstall)s THEN 'newer_installed'
     WHEN d.sdk_int < %(min_sdk)s THEN 'sdk_too_old'
     WHEN cardinality(%(abis)s::text[]) > 0 AND cardinality(d.abis) > 0
         AND NOT d.abis::text[] && %(abis)s::text[] THEN 'abi_unsupported'
@@ -163,7 +162,7 @@ class Terms:
             "wifi_only": options.wifi_only,
             "min_battery": options.min_battery,
             "charging_only": options.charging_only,
-            "min_free_mb": required_free_mb(self.version, options),
+            "min_free_mb": required_free_mb(self.version.size_bytes, options),
             "require_doze_exempt": options.require_doze_exempt,
         }
 
@@ -172,7 +171,7 @@ class Terms:
             "now": self.now,
             "online_since": self.now - timedelta(minutes=settings.ONLINE_WITHIN_MIN),
             "online_within": f"{settings.ONLINE_WITHIN_MIN:g}",
-            "budget_since": self.now - RETRY_BUDGET_SPAN,
+            "budget_since": self.now - RETRY_BUDGET_PERIOD,
             "budget_matters": True,
             "retry_budget": RETRY_BUDGET,
             "server_tz": settings.TIME_ZONE,
@@ -185,11 +184,11 @@ class Terms:
         }
 
 
-def required_free_mb(version: ApkVersion, options: DeploymentOptions) -> int:
+def required_free_mb(size_bytes: int, options: DeploymentOptions) -> int:
     """Free MB that a device needs: as asked for, else 2.5 times the APK and 128 MB."""
     if options.min_free_mb is not None:
         return options.min_free_mb
-    return -(-version.size_bytes * 5 // (2 * MIB)) + 128
+    return -(-size_bytes * 5 // (2 * MIB)) + 128
 
 
 def closing(options: DeploymentOptions, now: datetime, deployment_id: int | None = None) -> Closing:
@@ -225,11 +224,9 @@ def reason_of(task_id: int, terms: Terms) -> str:
     """The reason of one waiting or re-checkable task, on the values of this transaction."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {REASON_OF_ONE} FROM deployment_task t JOIN device d ON d.id = t.device_id"  # noqa: S608
-            " JOIN heartbeat h ON h.device_id = d.id WHERE t.id = %(task_id)s",
+            f"SELECT {REASON_OF_ONE} FROM deployment_task t JOIN device d ON d.id = t.device_id"
+            " LEFT JOIN heartbeat h ON h.device_id = d.id WHERE t.id = %(task_id)s",
             terms.params() | {"task_id": task_id},
         )
         row = cursor.fetchone()
     return str(row[0]) if row else "device_retired"
-
-

@@ -54,9 +54,13 @@ class Deployment(models.Model):
     # The time-out counts only while running with the window open: a stopwatch, not an interval.
     canary_elapsed_ms = models.BigIntegerField(default=0)
     canary_clock_at = models.DateTimeField(null=True, help_text="Up to when the stopwatch was read.")
-    failures_count_from = models.DateTimeField(null=True, help_text="Set by an override of the failure limit.")
-    window_open = models.BooleanField(default=True, help_text="As last marked on its tasks.")
-    misses_decided_at = models.DateTimeField(null=True, help_text="When all devices' turn was last looked at.")
+    failures_count_from = models.DateTimeField(
+        null=True, help_text="Set by an override of the failure limit."
+    )
+    push_not_before = models.DateTimeField(null=True, help_text="The push service asked to wait.")
+    misses_decided_at = models.DateTimeField(
+        null=True, help_text="When all devices' turn was last looked at."
+    )
 
     class Meta:
         db_table = "deployment"
@@ -71,7 +75,9 @@ class Deployment(models.Model):
         ]
         constraints: ClassVar = [
             models.CheckConstraint(name="deployment_status", condition=Q(status__in=DeploymentStatus.values)),
-            models.CheckConstraint(name="deployment_canary_state", condition=Q(canary_state__in=CanaryState.values)),
+            models.CheckConstraint(
+                name="deployment_canary_state", condition=Q(canary_state__in=CanaryState.values)
+            ),
             models.CheckConstraint(
                 name="deployment_paused_with_reason",
                 condition=Q(status="paused", paused_reason__in=PausedReason.values, paused_at__isnull=False)
@@ -118,7 +124,9 @@ class DeploymentTarget(models.Model):
     class Meta:
         db_table = "deployment_target"
         constraints: ClassVar = [
-            models.CheckConstraint(name="deployment_target_scope", condition=Q(scope__in=["fleet", "selection"])),
+            models.CheckConstraint(
+                name="deployment_target_scope", condition=Q(scope__in=["fleet", "selection"])
+            ),
         ]
 
     def __str__(self) -> str:
@@ -144,7 +152,9 @@ class DeploymentTask(models.Model):
     agent_skips = models.PositiveIntegerField(default=0)
     last_error = models.TextField(blank=True)
     error_code = models.CharField(max_length=64, blank=True)
-    acknowledged_failure_at = models.DateTimeField(null=True, help_text="Last failure after the agent had it.")
+    acknowledged_failure_at = models.DateTimeField(
+        null=True, help_text="Last failure after the agent had it."
+    )
     post_install = models.CharField(max_length=6, blank=True)
     progress = models.PositiveSmallIntegerField(null=True)
     is_canary = models.BooleanField(default=False)
@@ -153,7 +163,9 @@ class DeploymentTask(models.Model):
     next_run_at = models.DateTimeField(null=True)
     recheck_until = models.DateTimeField(null=True, help_text="Deadline of a device that missed a condition.")
     in_flight_until = models.DateTimeField(null=True)
-    install_until = models.DateTimeField(null=True, help_text="Bound of the attempt as a whole, once acknowledged.")
+    install_until = models.DateTimeField(
+        null=True, help_text="Bound of the attempt as a whole, once acknowledged."
+    )
     sent_at = models.DateTimeField(null=True, help_text="Of the latest attempt.")
     acknowledged_at = models.DateTimeField(null=True, help_text="Of the latest attempt.")
     finished_at = models.DateTimeField(null=True)
@@ -166,12 +178,16 @@ class DeploymentTask(models.Model):
             models.UniqueConstraint(name="deployment_task_device_once", fields=["deployment", "device"]),
             # An agent does one job at a time, and its own update ends every other.
             models.UniqueConstraint(
-                name="deployment_task_one_in_flight", fields=["device"], condition=Q(in_flight_until__isnull=False)
+                name="deployment_task_one_in_flight",
+                fields=["device"],
+                condition=Q(in_flight_until__isnull=False),
             ),
             models.CheckConstraint(name="deployment_task_status", condition=Q(status__in=TaskStatus.values)),
             models.CheckConstraint(
                 name="deployment_task_in_flight_has_deadline",
-                condition=Q(status__in=IN_FLIGHT, in_flight_until__isnull=False, sent_at__isnull=False, attempt__gte=1)
+                condition=Q(
+                    status__in=IN_FLIGHT, in_flight_until__isnull=False, sent_at__isnull=False, attempt__gte=1
+                )
                 | Q(status=TaskStatus.SKIPPED)
                 | (~Q(status__in=IN_FLIGHT) & Q(in_flight_until__isnull=True)),
             ),
@@ -180,14 +196,18 @@ class DeploymentTask(models.Model):
                 condition=Q(phase="") | Q(status=TaskStatus.INSTALLING, phase__in=Phase.values),
             ),
             models.CheckConstraint(
-                name="deployment_task_skipped_with_reason", condition=~Q(status=TaskStatus.SKIPPED) | ~Q(reason="")
+                name="deployment_task_skipped_with_reason",
+                condition=~Q(status=TaskStatus.SKIPPED) | ~Q(reason=""),
             ),
             models.CheckConstraint(
-                name="deployment_task_failed_with_code", condition=~Q(status=TaskStatus.FAILED) | ~Q(error_code="")
+                name="deployment_task_failed_with_code",
+                condition=~Q(status=TaskStatus.FAILED) | ~Q(error_code=""),
             ),
             models.CheckConstraint(
                 name="deployment_task_finished_when_final",
-                condition=Q(status__in=["succeeded", "failed"], finished_at__isnull=False, next_run_at__isnull=True)
+                condition=Q(
+                    status__in=["succeeded", "failed"], finished_at__isnull=False, next_run_at__isnull=True
+                )
                 | Q(status="skipped", finished_at__isnull=False, next_run_at__isnull=True)
                 | Q(status="skipped", finished_at__isnull=True, next_run_at__isnull=False)
                 | Q(status__in=[*WAITING, *IN_FLIGHT], finished_at__isnull=True),
@@ -203,7 +223,9 @@ class DeploymentTask(models.Model):
             models.Index(name="deployment_task_by_device", fields=["device", "status"]),
             # The reaper.
             models.Index(
-                name="deployment_task_deadlines", fields=["in_flight_until"], condition=Q(in_flight_until__isnull=False)
+                name="deployment_task_deadlines",
+                fields=["in_flight_until"],
+                condition=Q(in_flight_until__isnull=False),
             ),
             # Deadlines of devices that missed a condition.
             models.Index(
@@ -213,7 +235,9 @@ class DeploymentTask(models.Model):
             ),
             # The failure limit counts a handful among 100,000.
             models.Index(
-                name="deployment_task_bad", fields=["deployment"], condition=Q(acknowledged_failure_at__isnull=False)
+                name="deployment_task_bad",
+                fields=["deployment"],
+                condition=Q(acknowledged_failure_at__isnull=False),
             ),
             # The canary gate likewise.
             models.Index(name="deployment_task_canary", fields=["deployment"], condition=Q(is_canary=True)),
@@ -353,7 +377,9 @@ class FleetSwitch(models.Model):
 class DeploymentBell(models.Model):
     """A rung bell: a worker is on its way to this deployment. Keeps a burst of reports to one job."""
 
-    deployment = models.OneToOneField(Deployment, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    deployment = models.OneToOneField(
+        Deployment, on_delete=models.CASCADE, primary_key=True, related_name="+"
+    )
     rung_at = models.DateTimeField()
 
     class Meta:
@@ -374,7 +400,9 @@ class StartRequest(models.Model):
 
     class Meta:
         db_table = "start_request"
-        constraints: ClassVar = [models.UniqueConstraint(name="start_request_key_once", fields=["user", "key"])]
+        constraints: ClassVar = [
+            models.UniqueConstraint(name="start_request_key_once", fields=["user", "key"])
+        ]
 
     def __str__(self) -> str:
         return self.key

@@ -1,1 +1,69 @@
 """Receivers: what happens to packages and devices changes live deployments in the same transaction."""
+
+from typing import Any
+
+from django.db import connection
+from django.dispatch import receiver
+from django.utils import timezone
+
+from apks.models import Apk, ApkVersion
+from apks.signals import package_unmanaged, version_withdrawn
+from deployments import audit, moves, reports
+from deployments.locking import SWITCH_LOCK, TAKE_SWITCH
+from deployments.models import Deployment
+from deployments.states import DeploymentStatus, PausedReason
+from devices.signals import device_re_enrolled, device_retired
+from mdm.people import SYSTEM, Actor
+
+_RETIRE = f"""WITH before AS MATERIALIZED (SELECT id, status FROM deployment_task
+    WHERE device_id = %(device_id)s AND (status IN ('queued', 'throttled', 'waiting_window', 'sending', 'installing')
+        OR status = 'skipped' AND next_run_at IS NOT NULL) FOR UPDATE),
+changed AS (UPDATE deployment_task t SET status = 'skipped', reason = 'device_retired', phase = '', progress = NULL,
+        next_run_at = NULL, finished_at = %(now)s, updated_at = %(now)s
+    FROM before b WHERE t.id = b.id
+    RETURNING t.deployment_id, t.device_id, jsonb_build_object('task', t.id, 'after', 'ended',
+        'reason', 'device_retired', 'before', CASE WHEN b.status IN ('queued', 'throttled', 'waiting_window')
+            THEN 'waiting' ELSE b.status END) AS meta)
+{audit.LOG_CHANGED}"""
+
+
+@receiver(version_withdrawn)
+def pause_withdrawn(sender: object, actor: Actor, version: ApkVersion, reason: str, **kwargs: Any) -> None:
+    _pause_all(actor, PausedReason.VERSION_WITHDRAWN, reason, to_version_id=version.pk)
+
+
+@receiver(package_unmanaged)
+def pause_unmanaged(sender: object, actor: Actor, apk: Apk, **kwargs: Any) -> None:
+    _pause_all(actor, PausedReason.NOT_MANAGED, "", apk_id=apk.pk)
+
+
+def _pause_all(actor: Actor, why: PausedReason, reason: str, **which: int) -> None:
+    """Holds off every claim, as the fleet switch does: nothing is claimed once the request returns."""
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE_SWITCH, [SWITCH_LOCK])
+    now = timezone.now()
+    stoppable = (DeploymentStatus.QUEUED, DeploymentStatus.RUNNING)
+    live = Deployment.objects.select_for_update(no_key=True).filter(status__in=stoppable, **which)
+    for deployment in live.order_by("id"):
+        moves.pause(deployment, why, f"{why.label}: {reason}" if reason else why.label, now, actor=actor)
+
+
+@receiver(device_re_enrolled)
+def end_attempt(sender: object, device_id: int, **kwargs: Any) -> None:
+    reports.end_re_enrolled(device_id)
+
+
+@receiver(device_retired)
+def end_tasks(sender: object, device_id: int, **kwargs: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _RETIRE,
+            {
+                "device_id": device_id,
+                "now": timezone.now(),
+                "event": "The device was retired",
+                "actor": SYSTEM.name,
+                "level": "info",
+                "meta": "{}",
+            },
+        )

@@ -8,6 +8,9 @@ from typing import Final
 
 from django.db.models import TextChoices
 
+# Its own update ends the agent for a while, so silence during it is normal.
+AGENT_PACKAGE: Final = "com.nexmdm"
+
 
 class DeploymentStatus(TextChoices):
     QUEUED = "queued", "Queued"
@@ -155,12 +158,18 @@ class Reason:
 REASONS: Final[dict[str, Reason]] = {
     "device_retired": Reason(ReasonGroup.EXCLUDED, "The device is retired"),
     "already_installed": Reason(ReasonGroup.EXCLUDED, "Already on this version"),
-    "newer_installed": Reason(ReasonGroup.EXCLUDED, "A newer version is installed", "Android refuses downgrades."),
+    "newer_installed": Reason(
+        ReasonGroup.EXCLUDED, "A newer version is installed", "Android refuses downgrades."
+    ),
     "sdk_too_old": Reason(ReasonGroup.EXCLUDED, "Android is too old for this version"),
     "abi_unsupported": Reason(ReasonGroup.EXCLUDED, "The processor is not supported by this version"),
-    "agent_too_old": Reason(ReasonGroup.EXCLUDED, "The agent is too old", "Update the agent on the device first."),
+    "agent_too_old": Reason(
+        ReasonGroup.EXCLUDED, "The agent is too old", "Update the agent on the device first."
+    ),
     "signer_mismatch": Reason(
-        ReasonGroup.EXCLUDED, "The installed app has another signer", "Android refuses an update by another signer."
+        ReasonGroup.EXCLUDED,
+        "The installed app has another signer",
+        "Android refuses an update by another signer.",
     ),
     "not_permitted": Reason(
         ReasonGroup.EXCLUDED, "The device may not install silently and nobody answered the prompt"
@@ -168,7 +177,9 @@ REASONS: Final[dict[str, Reason]] = {
     "user_declined": Reason(ReasonGroup.EXCLUDED, "The person at the device declined"),
     "canceled": Reason(ReasonGroup.ENDED, "The deployment was canceled"),
     "window_over": Reason(ReasonGroup.ENDED, "The maintenance window is over"),
-    "retry_budget_spent": Reason(ReasonGroup.ENDED, "Tried ten times within a day", "Find out why before trying again."),
+    "retry_budget_spent": Reason(
+        ReasonGroup.ENDED, "Tried ten times within a day", "Find out why before trying again."
+    ),
     "kill_switch": Reason(ReasonGroup.HELD, "The kill switch is on"),
     "paused": Reason(ReasonGroup.HELD, "The deployment is paused"),
     "needs_approval": Reason(ReasonGroup.HELD, "Waiting for another person's approval"),

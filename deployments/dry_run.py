@@ -1,0 +1,183 @@
+"""Who would be updated, by the very code that plans; nothing is sent."""
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import connection, transaction
+from django.db.models import Count
+from django.utils import timezone
+
+from apks.models import ApkVersion
+from deployments import eligibility, forecast, planner
+from deployments.eligibility import SERVER_ZONE, Terms
+from deployments.models import Deployment, DryRun, DryRunDevice
+from deployments.options import DeploymentOptions, problems
+from deployments.states import LIVE, REASONS
+from devices.selection import Target
+from mdm.people import Actor
+from mdm.problems import Invalid, NotFound
+
+VALID_FOR: Final = timedelta(minutes=30)
+SHOWN: Final = 200
+
+# How long an install of this package took lately, by the ledger.
+_MEDIAN: Final = """SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM took)) FROM (
+    SELECT a.finished_at - a.sent_at AS took FROM deployment_attempt a
+    JOIN apk_version v ON v.id = a.apk_version_id
+    WHERE v.apk_id = %s AND a.outcome = 'succeeded' AND a.finished_at IS NOT NULL
+    ORDER BY a.id DESC LIMIT 500) lately"""
+
+
+def make(actor: Actor, *, apk_version_id: int, target: Target, options: DeploymentOptions) -> dict[str, Any]:
+    """The answer of `POST /v1/deployments/dry-run`; kept for 30 minutes."""
+    actor.require("deployments.dry_run_deployment")
+    version = deployable_version(apk_version_id)
+    now = timezone.now()
+    check(options, target, now)
+    chosen = planner.chosen_by(target, version.apk.package_name)
+    with transaction.atomic():
+        DryRun.objects.filter(expires_at__lt=now - VALID_FOR, deployments__isnull=True).delete()
+        run = DryRun.objects.create(
+            apk_version=version,
+            created_by=actor.user,
+            target=target.to_json(),
+            options=options.to_json(),
+            expires_at=now + VALID_FOR,
+        )
+        terms = Terms(version, options, now, closing=eligibility.closing(options, now))
+        planner.classify(run.pk, terms, chosen)
+        answer = _counts(run)
+        if answer["resolved"] == 0:
+            raise nobody()
+        answer |= _outlook(version, options, answer, now)
+        DryRun.objects.filter(pk=run.pk).update(resolved=answer["resolved"], result=answer)
+    return answer | {"devices": _devices(run.pk, 0, SHOWN)}
+
+
+def deployable_version(apk_version_id: int) -> ApkVersion:
+    """NotFound; Invalid where its package is not on the allowlist."""
+    version = ApkVersion.objects.select_related("apk").filter(pk=apk_version_id).first()
+    if version is None:
+        raise NotFound("There is no such version.")
+    if not version.apk.managed:
+        raise Invalid(
+            f"{version.apk.package_name} is not on the allowlist of managed packages; put it there first.",
+            slug="not_managed",
+            errors={"apk_version_id": "The package is not managed."},
+        )
+    return version
+
+
+def check(options: DeploymentOptions, target: Target, now: datetime) -> None:
+    if found := problems(options, target_type=target.type, now=now):
+        raise Invalid(
+            " ".join(found.values()),
+            errors={f"options.{name}": sentence for name, sentence in found.items()},
+        )
+
+
+def nobody() -> Invalid:
+    return Invalid(
+        "The target matches no device.", slug="no_devices", errors={"target": "It matches no device."}
+    )
+
+
+def _counts(run: DryRun) -> dict[str, Any]:
+    rows = list(
+        DryRunDevice.objects.filter(dry_run=run)
+        .values("classification", "reason")
+        .annotate(count=Count("id"))
+        .order_by()
+    )
+    order = {code: index for index, code in enumerate(REASONS)}
+    rows.sort(key=lambda row: order.get(row["reason"], -1))
+
+    def of(name: str) -> list[dict[str, Any]]:
+        return [
+            {"reason": row["reason"], "count": row["count"]} for row in rows if row["classification"] == name
+        ]
+
+    return {
+        "dry_run_id": run.pk,
+        "resolved": sum(row["count"] for row in rows),
+        "will_update": sum(row["count"] for row in rows if row["classification"] == "will_update"),
+        "excluded": of("excluded"),
+        "later": of("later"),
+    }
+
+
+def _outlook(
+    version: ApkVersion, options: DeploymentOptions, counts: dict[str, Any], now: datetime
+) -> dict[str, Any]:
+    outlook = forecast.finish(
+        now,
+        forecast.Plan(
+            devices=counts["will_update"],
+            later=sum(row["count"] for row in counts["later"]),
+            rate=options.rate,
+            concurrency=options.concurrency,
+            median_install_sec=median_install_sec(version.apk_id),
+            window=options.maintenance_window(),
+            zone=SERVER_ZONE,
+            canary=options.canary,
+            canary_timeout_sec=options.canary_timeout_min * 60,
+            canary_soak_sec=options.canary_soak_min * 60,
+        ),
+    )
+    said = asdict(outlook)
+    finish = said.pop("finish")
+    return {
+        "forecast": {"finish_iso": finish.isoformat() if finish else None, **said},
+        "live_deployments": [
+            {"id": pk, "version_name": name, "status": status}
+            for pk, name, status in Deployment.objects.filter(apk_id=version.apk_id, status__in=LIVE)
+            .order_by("id")
+            .values_list("id", "to_version__version_name", "status")
+        ],
+    }
+
+
+def median_install_sec(apk_id: int) -> float | None:
+    with connection.cursor() as cursor:
+        cursor.execute(_MEDIAN, [apk_id])
+        row = cursor.fetchone()
+    return float(row[0]) if row and row[0] is not None else None
+
+
+def find(dry_run_id: int, now: datetime) -> DryRun:
+    """NotFound where there is none, or where it has expired."""
+    run = DryRun.objects.select_related("apk_version").filter(pk=dry_run_id, expires_at__gt=now).first()
+    if run is None:
+        raise NotFound("There is no such dry run; it may have expired. Make a new one.")
+    return run
+
+
+def devices_page(actor: Actor, dry_run_id: int, page: int, page_size: int) -> dict[str, Any]:
+    actor.require("deployments.dry_run_deployment")
+    run = find(dry_run_id, timezone.now())
+    return {
+        "items": _devices(run.pk, (page - 1) * page_size, page_size),
+        "count": run.resolved,
+        "page": page,
+        "page_size": page_size,
+    }
+
+
+def _devices(dry_run_id: int, offset: int, limit: int) -> list[dict[str, Any]]:
+    rows = (
+        DryRunDevice.objects.filter(dry_run_id=dry_run_id)
+        .order_by("id")
+        .values_list("device_id", "device__alias", "classification", "reason", "observed", "required")
+    )
+    return [
+        {
+            "device_id": device_id,
+            "alias": alias,
+            "class": classification,
+            "reason": reason or None,
+            "observed": observed or None,
+            "required": required or None,
+        }
+        for device_id, alias, classification, reason, observed, required in rows[offset : offset + limit]
+    ]

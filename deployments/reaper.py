@@ -1,0 +1,32 @@
+"""Deadlines in flight: whoever sent nothing gives the slot back. Guarded updates, no deployment lock."""
+
+from datetime import datetime
+from typing import Final
+
+from deployments import attempts, bell
+from deployments.attempts import Change, Task
+from deployments.states import TaskStatus
+
+BATCH: Final = 500
+_DUE: Final = f"t.in_flight_until <= %s ORDER BY t.in_flight_until LIMIT {BATCH}"
+
+
+def reap(now: datetime) -> int:
+    """Ends what is past its deadline, in every deployment; how many."""
+    reaped = 0
+    for task in attempts.read(_DUE, [now]):
+        if task.status != TaskStatus.SKIPPED and task.stop_reason:
+            continue  # time spent stopped does not count
+        if attempts.apply(task, _verdict(task, now), now):
+            reaped += 1
+            bell.ring(task.deployment_id)
+    return reaped
+
+
+def _verdict(task: Task, now: datetime) -> Change:
+    if task.status == TaskStatus.SKIPPED:
+        event = "The device was told to stop and said nothing more; it is free again"
+        return attempts.clear_device(task, now, outcome="canceled", code="canceled", event=event)
+    if task.status == TaskStatus.SENDING:
+        return attempts.failed(task, "no_answer", "", now, acknowledged=False)
+    return attempts.failed(task, "timed_out", "", now, acknowledged=True)

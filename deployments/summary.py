@@ -1,0 +1,195 @@
+"""One deployment in numbers, from one query over its tasks, so that header, bar, reasons, table and CSV agree."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from django.core.cache import cache
+from django.db import connection
+from django.db.models import Count
+from django.utils import timezone
+
+from apks.models import ApkVersion
+from deployments import eligibility, measures
+from deployments.eligibility import REASON_OF_MANY, Terms, shown
+from deployments.measures import Canary
+from deployments.models import Deployment, DeploymentTask
+from deployments.options import DeploymentOptions
+from deployments.states import REASONS, DeploymentStatus, PausedReason, TaskStatus
+from mdm.problems import NotFound
+
+FRESH_SEC: Final = 1
+
+_NUMBERS: Final = f"""SELECT status, reason, count(*) FROM (
+    SELECT t.status, {shown(REASON_OF_MANY)} AS reason FROM deployment_task t
+    JOIN device d ON d.id = t.device_id LEFT JOIN heartbeat h ON h.device_id = d.id
+    WHERE t.deployment_id = %(id)s) tasks GROUP BY status, reason"""
+
+
+def summary(deployment_id: int) -> dict[str, Any]:
+    """The body of `GET /v1/deployments/{id}`. The numbers are at most a second old and say so. NotFound."""
+    deployment = find(deployment_id)
+    return header(deployment) | numbers(deployment)
+
+
+def find(deployment_id: int) -> Deployment:
+    related = ("apk", "to_version__apk", "from_version", "created_by", "killed_by", "approved_by", "target")
+    deployment = Deployment.objects.select_related(*related).filter(pk=deployment_id).first()
+    if deployment is None:
+        raise NotFound("There is no such deployment.")
+    return deployment
+
+
+def header(deployment: Deployment) -> dict[str, Any]:
+    """Everything that is no count."""
+    return {
+        "id": deployment.pk,
+        "apk": {
+            "id": deployment.apk_id,
+            "package_name": deployment.apk.package_name,
+            "display_name": deployment.apk.display_name,
+        },
+        "from_version": _version(deployment.from_version),
+        "to_version": _version(deployment.to_version),
+        "status": deployment.status,
+        "paused_reason": deployment.paused_reason or None,
+        "rollback_of": deployment.rollback_of_id,
+        "created_by": deployment.created_by.get_username() if deployment.created_by else None,
+        "created_at": _iso(deployment.created_at),
+        "started_at": _iso(deployment.started_at),
+        "finished_at": _iso(deployment.finished_at),
+        "approved_by": deployment.approved_by.get_username() if deployment.approved_by else None,
+        "approved_at": _iso(deployment.approved_at),
+        "killed_by": deployment.killed_by.get_username() if deployment.killed_by else None,
+        "killed_reason": deployment.killed_reason or None,
+        "feature_flag_snapshot": deployment.feature_flag_snapshot,
+        "options": deployment.options,
+        "target": {
+            "scope": deployment.target.scope,
+            "selection_query": deployment.target.selection_query,
+            "resolved_count": deployment.target.resolved_count,
+        },
+        "rollback": {"offered": False, "kind": None, "to_version": None, "why_not": None},
+    }
+
+
+def numbers(deployment: Deployment) -> dict[str, Any]:
+    """Counts, reasons, canary and failure limit. A change of state is seen at once, the rest within a second."""
+    planned = deployment.planned_at is not None
+    key = f"numbers-{deployment.pk}-{deployment.status}-{deployment.paused_reason}-{planned}"
+    found = cache.get(key)
+    if found is None:
+        found = _count(deployment)
+        cache.set(key, found, FRESH_SEC)
+    return dict(found)
+
+
+def _count(deployment: Deployment) -> dict[str, Any]:
+    now = timezone.now()
+    options = DeploymentOptions.from_json(deployment.options)
+    canary = measures.measure_canary(deployment, options)
+    failures = measures.measure_failures(deployment, always_ok=True)
+    rows = _rows(deployment, terms(deployment, options, canary, now))
+    return {
+        **_tally(rows),
+        "canary": {
+            "size": canary.size if options.canary else 0,
+            "succeeded": canary.ok,
+            "failed": canary.bad,
+            "state": deployment.canary_state,
+        },
+        "failure": {
+            "failed": failures.bad,
+            "finished": failures.ok + failures.bad,
+            "limit_pct": options.failure_pct,
+        },
+        "as_of": _iso(now),
+    }
+
+
+def _rows(deployment: Deployment, measured: Terms) -> list[tuple[str, str, int]]:
+    with connection.cursor() as cursor:
+        cursor.execute(_NUMBERS, measured.params() | {"id": deployment.pk})
+        return cursor.fetchall()
+
+
+def _tally(rows: Iterable[tuple[str, str, int]]) -> dict[str, Any]:
+    counts = dict.fromkeys(TaskStatus.values, 0)
+    reasons: dict[str, int] = {}
+    for status, reason, count in rows:
+        counts[status] += count
+        if reason:
+            reasons[reason] = reasons.get(reason, 0) + count
+    known = [code for code in REASONS if code in reasons]
+    ordered = [*known, *sorted(set(reasons) - set(known))]
+    return {
+        "counts": counts | {"total": sum(counts.values())},
+        "reasons": [{"reason": reason, "count": reasons[reason]} for reason in ordered],
+    }
+
+
+def terms(deployment: Deployment, options: DeploymentOptions, canary: Canary | None, now: datetime) -> Terms:
+    """What the tasks are measured against for people to see: with what holds the deployment as a whole."""
+    pace = ""
+    if deployment.status == DeploymentStatus.RUNNING:
+        pace = measures.measure_pace(deployment, options).room.limited_by or ""
+    return Terms(
+        deployment.to_version,
+        options,
+        now,
+        closing=eligibility.closing(options, now, deployment.pk),
+        held=_held(deployment),
+        canary_closed=measures.canary_gate_shut(deployment, canary),
+        pace=pace,
+    )
+
+
+def _held(deployment: Deployment) -> str:
+    if deployment.status != DeploymentStatus.PAUSED:
+        return ""
+    return "kill_switch" if deployment.paused_reason == PausedReason.KILL_SWITCH else "paused"
+
+
+def terms_of(deployment: Deployment) -> Terms:
+    options = DeploymentOptions.from_json(deployment.options)
+    canary = measures.measure_canary(deployment, options)
+    return terms(deployment, options, canary, timezone.now())
+
+
+def deployments_page(status: str, package: str, page: int, page_size: int) -> dict[str, Any]:
+    """Newest first, each with its header and its counts by status."""
+    related = ("apk", "to_version__apk", "from_version", "created_by", "killed_by", "approved_by", "target")
+    found = Deployment.objects.select_related(*related).order_by("-id")
+    if status:
+        found = found.filter(status=status)
+    if package:
+        found = found.filter(apk__package_name=package)
+    start = (page - 1) * page_size
+    shown_here = list(found[start : start + page_size])
+    counts = counts_by_status([deployment.pk for deployment in shown_here])
+    items = [header(deployment) | {"counts": counts[deployment.pk]} for deployment in shown_here]
+    return {"items": items, "count": found.count(), "page": page, "page_size": page_size}
+
+
+def counts_by_status(deployment_ids: list[int]) -> dict[int, dict[str, int]]:
+    counts = {pk: dict.fromkeys(TaskStatus.values, 0) for pk in deployment_ids}
+    rows = DeploymentTask.objects.filter(deployment_id__in=deployment_ids).values_list(
+        "deployment_id", "status"
+    )
+    for pk, status, count in rows.annotate(count=Count("id")).order_by():
+        counts[pk][status] = count
+    return {pk: of | {"total": sum(of.values())} for pk, of in counts.items()}
+
+
+def _version(version: ApkVersion | None) -> Mapping[str, Any] | None:
+    if version is None:
+        return None
+    return {
+        "id": version.pk,
+        "version_name": version.version_name,
+        "version_code": version.version_code,
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

@@ -1,0 +1,182 @@
+"""One step of a deployment: plan, judge, mark, skip, claim, finish. Idempotent; losing or doubling one changes
+nothing. The ticker finds what is due every second and rings; a worker does the step."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Q
+from django.utils import timezone
+
+from deployments import audit, bell, canary, dispatch, moves, planner, reaper, turns
+from deployments.dispatch import Claim, Turn
+from deployments.eligibility import REASON_OF_MANY, SERVER_ZONE, Terms
+from deployments.locking import locked
+from deployments.models import Deployment, DeploymentTask
+from deployments.states import (
+    IN_FLIGHT,
+    WAITING,
+    CanaryState,
+    DeploymentStatus,
+    ReasonGroup,
+    TaskStatus,
+    codes,
+)
+from deployments.window import device_zone, next_opening
+
+# While a canary place is free every waiting device is looked at, which costs; so not each second.
+LOOK_AT_ALL_EVERY: Final = timedelta(seconds=5)
+# `throttled` marks the next few, never the whole queue.
+THROTTLED_SHOWN: Final = 20
+
+
+def ring_due_deployments() -> None:
+    """Called every second by the one ticker: rings for what may have something to do."""
+    reaper.reap(timezone.now())
+    due = Deployment.objects.filter(status__in=(DeploymentStatus.QUEUED, DeploymentStatus.RUNNING))
+    for deployment_id in due.order_by("id").values_list("id", flat=True):
+        bell.call(deployment_id)
+
+
+def advance(deployment_id: int) -> list[Claim]:
+    """One step under the lock; returns what was claimed and is to be pushed after the commit."""
+    with locked(deployment_id) as held:
+        deployment = held.deployment
+        if deployment.status == DeploymentStatus.QUEUED and not held.stopped:
+            _begin(deployment)
+        now = dispatch.turn(held)
+        claims = _use_turn(now) if now is not None else []
+        if deployment.status == DeploymentStatus.RUNNING:
+            _finish_if_done(deployment)
+        return claims
+
+
+def _begin(deployment: Deployment) -> None:
+    now = timezone.now()
+    if deployment.planned_at is None:
+        planner.plan(deployment, now)
+    moves.move(deployment, DeploymentStatus.RUNNING, "Started", started_at=now)
+
+
+def _use_turn(now: Turn) -> list[Claim]:
+    deployment, terms = now.deployment, now.terms
+    if terms.closing.over:
+        turns.settle_all(deployment, terms)
+        return []
+    mark_window(deployment, terms)
+    if terms.closing.everywhere:
+        return []
+    turns.settle_deadlines(deployment, terms)
+    candidates = _candidates(now) if now.room else []
+    mark_throttled(now)
+    pushes = settings.PUSH_TRANSPORT == "fcm" and not _push_held(deployment, terms.now)
+    return dispatch.claim_for_push(now, candidates) if pushes and candidates else []
+
+
+def _push_held(deployment: Deployment, now: datetime) -> bool:
+    return deployment.push_not_before is not None and deployment.push_not_before > now
+
+
+def _candidates(now: Turn) -> list[turns.Candidate]:
+    """Decides misses for those whose turn has come; returns who could start."""
+    deployment, terms = now.deployment, now.terms
+    if now.canary is None:
+        return turns.ready_in_order(deployment, terms, now.room)
+    if now.canary.free and _look_at_all(deployment, terms.now):
+        turns.settle_waiting(deployment, terms)
+    return canary.pick_for_push(deployment, terms, now.canary, now.room)
+
+
+def _look_at_all(deployment: Deployment, now: datetime) -> bool:
+    last = deployment.misses_decided_at
+    if last is not None and now - last < LOOK_AT_ALL_EVERY:
+        return False
+    Deployment.objects.filter(pk=deployment.pk).update(misses_decided_at=now)
+    return True
+
+
+# --- what the waiting statuses say ---------------------------------------------------------------------------
+
+_SHUT: Final = """UPDATE deployment_task t SET status = 'waiting_window',
+        next_run_at = greatest(t.next_run_at, %(opening)s)
+    FROM device d WHERE d.id = t.device_id AND t.deployment_id = %(id)s AND t.status IN ('queued', 'throttled')
+        AND (%(zone)s IS NULL OR COALESCE(NULLIF(d.tz, ''), %(server_tz)s) = %(zone)s)"""
+_OPEN: Final = """UPDATE deployment_task t SET status = 'queued',
+        next_run_at = CASE WHEN t.next_run_at > %(now)s THEN t.next_run_at END
+    FROM device d WHERE d.id = t.device_id AND t.deployment_id = %(id)s AND t.status = 'waiting_window'
+        AND NOT COALESCE(NULLIF(d.tz, ''), %(server_tz)s) = ANY(%(closed_zones)s::text[])"""
+
+
+def mark_window(deployment: Deployment, terms: Terms) -> None:
+    """waiting_window ⇄ queued, with the next opening; one event with the count, never one per task."""
+    window = terms.options.maintenance_window()
+    closing = terms.closing
+    shut = 0
+    for zone in [None] if closing.everywhere else closing.zones:
+        opening = next_opening(window, terms.now, device_zone(zone, SERVER_ZONE))
+        shut += _change(_SHUT, deployment, terms, zone=zone, opening=opening)
+    opened = 0 if closing.everywhere else _change(_OPEN, deployment, terms)
+    if shut:
+        audit.record(deployment.pk, f"Window closed: {shut:,} devices wait for it", meta={"count": shut})
+    if opened:
+        audit.record(deployment.pk, f"Window open: {opened:,} devices may start", meta={"count": opened})
+
+
+_THROTTLE: Final = f"""UPDATE deployment_task SET status = 'throttled' WHERE status = 'queued' AND id IN (
+    SELECT t.id FROM deployment_task t JOIN device d ON d.id = t.device_id
+        LEFT JOIN heartbeat h ON h.device_id = d.id
+    WHERE t.deployment_id = %(id)s AND t.status = 'queued' AND (t.next_run_at IS NULL OR t.next_run_at <= %(now)s)
+        AND {REASON_OF_MANY} = '{turns.READY}' ORDER BY {turns.PUSH_ORDER} LIMIT %(limit)s)"""
+_UNTHROTTLE: Final = """UPDATE deployment_task SET status = 'queued'
+    WHERE deployment_id = %(id)s AND status = 'throttled'"""
+
+
+def mark_throttled(now: Turn) -> None:
+    """Only those that a limit holds back right now; refreshed when they are used up."""
+    deployment = now.deployment
+    marked = DeploymentTask.objects.filter(deployment=deployment, status=TaskStatus.THROTTLED).count()
+    if now.room:
+        if marked:
+            _change(_UNTHROTTLE, deployment, now.terms)
+    elif marked == 0:
+        _change(_THROTTLE, deployment, now.terms, limit=min(THROTTLED_SHOWN, now.options.concurrency))
+
+
+def _change(sql: str, deployment: Deployment, terms: Terms, **more: Any) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, terms.params() | {"id": deployment.pk, **more})
+        return cursor.rowcount
+
+
+# --- the end -------------------------------------------------------------------------------------------------
+
+
+def _finish_if_done(deployment: Deployment) -> None:
+    tasks = DeploymentTask.objects.filter(deployment=deployment)
+    if tasks.filter(
+        Q(status__in=[*WAITING, *IN_FLIGHT]) | Q(status="skipped", next_run_at__isnull=False)
+    ).exists():
+        return
+    failed = _why_failed(deployment)
+    to = DeploymentStatus.FAILED if failed else DeploymentStatus.COMPLETE
+    moves.move(
+        deployment,
+        to,
+        failed or "Complete: every device has ended",
+        level="error" if failed else "info",
+        finished_at=timezone.now(),
+    )
+
+
+def _why_failed(deployment: Deployment) -> str:
+    """Could not be carried out: everybody was excluded for another reason than having the version, or everybody
+    has ended and the canary never passed."""
+    tasks = DeploymentTask.objects.filter(deployment=deployment)
+    excluded = codes(ReasonGroup.EXCLUDED)
+    if not tasks.exclude(status="skipped", reason__in=excluded).exists():
+        had_it = tasks.filter(reason="already_installed").exists()
+        return "" if had_it else "Failed: every device is excluded"
+    if deployment.canary_state == CanaryState.COLLECTING:
+        return "Failed: every device has ended and the canary never passed"
+    return ""
