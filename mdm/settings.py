@@ -100,8 +100,10 @@ INSTALLED_APPS = [
     "agent_api",
 ]
 MIDDLEWARE = [
+    "mdm.problem_json.ProblemJsonMiddleware",  # outermost: no error under /v1 leaves as HTML
     "mdm.proxies.TrustedProxyMiddleware",  # before anything that asks whether the request was https
     "django.middleware.security.SecurityMiddleware",
+    "agent_api.fast_lane.AgentFastLane",  # agents need nothing of what follows
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

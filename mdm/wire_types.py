@@ -43,6 +43,7 @@ def _within_reach(value: datetime) -> datetime:
 
 # In a path: what is no id is answered 404 like an unknown one (see mdm.api).
 PathId = Annotated[int, BeforeValidator(_id_or_refusal), Field(ge=1, le=MAX_ID)]
+PathText = Annotated[str, Field(max_length=300, pattern=r"^[^\x00]*$")]
 # In a body: an id that may be anybody's; the domain says 404 or 422 for what it does not find.
 AnyId = StrictInt | Annotated[str, Field(strict=True, max_length=100)]
 Int32 = Annotated[int, Field(strict=True, ge=-(2**31), le=2**31 - 1)]

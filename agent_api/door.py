@@ -1,0 +1,92 @@
+"""The frame of every agent route, kept as thin as Django allows: these are thousands of requests a second.
+
+ninja would cost 80 to 200 µs a request here, as much as the statements of a heartbeat, so the routes are plain
+views; what operators get from ninja (problem+json, OpenAPI) agents get from here and from agent_api.openapi.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.views.decorators.csrf import csrf_exempt
+from pydantic import BaseModel, ValidationError
+
+from mdm import json_body, problem_json
+from mdm.problems import NotFound, Problem
+from mdm.wire_types import as_id
+
+MAX_BODY: Final = 64 * 1024
+
+View = Callable[..., HttpResponse]
+_Body = TypeVar("_Body", bound=BaseModel)
+
+
+class TooLarge(Problem):
+    status = 413
+    title = "The body is too large"
+    slug = "too_large"
+
+
+class Unreadable(Problem):
+    status = 400
+    title = "The body could not be read"
+    slug = "unreadable"
+
+
+def door(method: str) -> Callable[[View], View]:
+    """A view of one method. Agents bring no cookies, so there is nothing for a forged form to ride on."""
+
+    def framed(view: View) -> View:
+        def entered(request: HttpRequest, **ids: str) -> HttpResponse:
+            if request.method != method:
+                return _not_allowed(method)
+            try:
+                answer = view(request, **{name: path_id(text) for name, text in ids.items()})
+            except Problem as problem:
+                answer = problem_json.response(problem)
+            except ValidationError as error:
+                answer = problem_json.invalid(error.errors(include_url=False, include_input=False))
+            answer["Content-Length"] = str(len(answer.content))
+            return answer
+
+        entered.__name__, entered.__doc__ = view.__name__, view.__doc__
+        return csrf_exempt(entered)
+
+    return framed
+
+
+def path_id(text: str) -> int:
+    """NotFound for what can be nobody's id."""
+    found = as_id(text)
+    if found is None:
+        raise NotFound("There is nothing with this id.")
+    return found
+
+
+def body_of(request: HttpRequest) -> bytes:
+    """At most 64 KB without NUL in a text. TooLarge, Invalid, Unreadable."""
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not length.isdecimal() or int(length) > MAX_BODY:
+        raise TooLarge(f"At most {MAX_BODY} bytes.")
+    try:
+        raw = request.body
+    except UnreadablePostError:
+        raise Unreadable("The connection was lost.") from None
+    json_body.check_nul(raw)
+    return raw
+
+
+def read(request: HttpRequest, schema: type[_Body]) -> _Body:
+    """The body as this schema. ValidationError, and what body_of raises."""
+    return schema.model_validate_json(body_of(request))
+
+
+def answer(body: dict[str, Any], status: int = 200) -> HttpResponse:
+    return HttpResponse(json.dumps(body), status=status, content_type="application/json")
+
+
+def _not_allowed(method: str) -> HttpResponse:
+    refusal = problem_json.plain(405)
+    refusal["Allow"] = method
+    return refusal
