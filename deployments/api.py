@@ -71,7 +71,7 @@ def _digest(body: StartIn) -> str:
 
 @router.post("/deployments/dry-run", response={200: DryRunOut, **PROBLEMS}, summary="Make a dry run")
 def make_dry_run(request: HttpRequest, body: StartIn) -> HttpResponse:
-    """Who would be updated, who not and why, and when it would be done. Sends nothing; expires after 30 minutes."""
+    """Who would be updated, who not and why, and when it is done. Sends nothing; expires after 30 minutes."""
     found = dry_run.make(
         actor_of(request),
         apk_version_id=known_id(body.apk_version_id, "version"),
@@ -179,7 +179,7 @@ def pause(request: HttpRequest, deployment_id: DeploymentId, body: MoveIn | None
     summary="Resume a deployment",
 )
 def resume(request: HttpRequest, deployment_id: DeploymentId, body: MoveIn | None = None) -> HttpResponse:
-    """After a verdict of the canary or of the failure limit a reason is required: it overrides the verdict."""
+    """After a verdict of canary or failure limit a reason is required: it overrides the verdict."""
     lifecycle.resume(actor_of(request), deployment_id, **(body or MoveIn()).words())
     return answer(summary.summary(deployment_id))
 
@@ -207,7 +207,7 @@ def get_switch(request: HttpRequest) -> HttpResponse:
     "/fleet-switch", response={200: SwitchOut, **PROBLEMS}, summary="Turn the kill switch or the flag"
 )
 def put_switch(request: HttpRequest, body: SwitchIn) -> HttpResponse:
-    """What is left out stays. On: every queued or running deployment pauses. Off: they are resumed one by one."""
+    """What is left out stays. Turned on, every queued or running deployment pauses; resume them one by one."""
     found = fleet_switch.change(
         actor_of(request),
         kill_switch=body.kill_switch,
