@@ -49,6 +49,8 @@ def unmanage_package(actor: Actor, package_name: str) -> Apk:
     Needs `apks.manage_apk`. Raises NotFound. Sends `package_unmanaged` in the same transaction.
     """
     actor.require("apks.manage_apk")
+    if not is_package_name(package_name):
+        raise NotFound("There is no such package.")
     with transaction.atomic():
         apk = Apk.objects.select_for_update().filter(package_name=package_name).first()
         if apk is None:

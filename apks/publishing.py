@@ -33,7 +33,7 @@ class Taken:
 
 
 def publish(
-    actor: Actor, upload: File[bytes], *, rebuild_of: int | None = None, notes: str = ""
+    actor: Actor, upload: "File[bytes]", *, rebuild_of: int | None = None, notes: str = ""
 ) -> tuple[ApkVersion, bool]:
     """The version of the uploaded APK, and whether it is new: the same content again gives the existing one.
 
@@ -54,7 +54,7 @@ def publish(
 
 
 @contextmanager
-def _spooled(upload: File[bytes]) -> Iterator[Path]:
+def _spooled(upload: "File[bytes]") -> Iterator[Path]:
     """The upload in a file of our own, never more of it than is allowed."""
     limit = settings.APK_MAX_MB << 20
     with tempfile.NamedTemporaryFile(prefix="upload-", suffix=".apk") as spool:

@@ -1,6 +1,6 @@
 """Why a file is refused. No Django here: the examination runs in a process of its own."""
 
-from typing import Final, Literal, get_args
+from typing import Literal
 
 Slug = Literal[
     "not_managed",
@@ -14,7 +14,6 @@ Slug = Literal[
     "not_an_apk",
     "too_large",
 ]
-SLUGS: Final[tuple[Slug, ...]] = get_args(Slug)
 
 
 class Refused(Exception):

@@ -211,8 +211,7 @@ def apk(
 def blocks_of(data: bytes) -> dict[int, bytes]:
     file = io.BytesIO(data)
     block = read_block(file, find_layout(file))
-    assert block is not None
-    return block.values
+    return block.values if block else {}
 
 
 def without_block(data: bytes) -> bytes:
