@@ -115,9 +115,8 @@ class NotifyingBroker(ORM):  # type: ignore[misc]
 
     def _await_notification(self) -> list[Packed]:
         patience = max(0.0, min(WAIT_SEC, self._next_beat - time.monotonic()))
-        for _ in connection.connection.notifies(timeout=patience, stop_after=1):
-            return self._claim()
-        return []
+        woken = list(connection.connection.notifies(timeout=patience, stop_after=1))
+        return self._claim() if woken else []
 
 
 def packed_beat() -> str:

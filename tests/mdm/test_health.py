@@ -47,12 +47,12 @@ def test_unapplied_migrations_are_named(client: Client) -> None:
     assert client.get("/readyz").json()["missing"] == ["migrations are not applied"]
 
 
-@pytest.mark.django_db
-def test_a_database_that_is_away_is_named(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {**connection.settings_dict, "HOST": "/nonexistent"}
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     connection.close()
-    monkeypatch.setattr(connection, "settings_dict", settings)
-    assert health.missing_for_service() == ["the database cannot be reached"]
+    with monkeypatch.context() as away:
+        away.setitem(connection.settings_dict, "HOST", "/nonexistent")
+        assert health.missing_for_service() == ["the database cannot be reached"]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
