@@ -137,6 +137,25 @@ def test_the_forecast_says_when_and_why(change: dict[str, Any], sentences: list[
     assert forecast(**change).sentence == " ".join(sentences)
 
 
+WARNINGS = [
+    ("a canary that is done just at its limit", {"canary": 5, "canary_timeout_sec": 60}, False),
+    ("a canary that is done a moment later", {"canary": 5, "canary_timeout_sec": 59.9}, True),
+    (
+        "a canary larger than the deployment counts as everybody",
+        {"canary": 1_000, "devices": 10, "canary_timeout_sec": 60},
+        False,
+    ),
+    ("no canary has no limit", {"canary": 0, "canary_timeout_sec": 1}, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "warned"), [row[1:] for row in WARNINGS], ids=[row[0] for row in WARNINGS]
+)
+def test_a_canary_too_slow_for_its_limit_is_said(change: dict[str, Any], warned: bool) -> None:
+    assert ("may end undecided" in forecast(**change).sentence) is warned
+
+
 plans = st.fixed_dictionaries(
     {
         "devices": st.integers(1, 5_000),
