@@ -1,5 +1,10 @@
-"""Serves artifacts to devices: the signed URL alone is enough, and Range makes a broken download go on."""
+"""Serves artifacts to devices: the signed URL alone is enough, and Range makes a broken download go on.
 
+A device on a slow line keeps a thread of the web server for as long as its download takes. So only some threads
+do that at a time and further devices are asked to come back; heartbeats and reports always find a free one.
+"""
+
+import threading
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import BinaryIO, ClassVar, Final
@@ -16,6 +21,9 @@ from apks.models import ApkArtifact
 from mdm.problems import Forbidden, NotFound, Problem
 
 CHUNK_BYTES: Final = 128 * 1024
+AT_ONCE_BYTES: Final = 1 << 20  # handed to the web server in one piece: needs no thread while it is sent
+STREAMS: Final = 3  # in one web process, which has four threads
+RETRY_AFTER_SEC: Final = 5
 CONTENT_TYPE: Final = "application/vnd.android.package-archive"
 
 
@@ -25,6 +33,12 @@ class MethodNotAllowed(Problem):
     slug = "method_not_allowed"
 
 
+class Busy(Problem):
+    status = 429
+    title = "Too many downloads at once"
+    slug = "busy"
+
+
 class RangeNotSatisfiable(Problem):
     status = 416
     title = "Range not satisfiable"
@@ -32,7 +46,7 @@ class RangeNotSatisfiable(Problem):
 
 
 def serve_artifact(request: HttpRequest, sha256: str) -> HttpResponseBase:
-    """GET and HEAD. 403 expired, tampered, device not active or version withdrawn; 404, 405, 412, 416."""
+    """GET and HEAD. 403 expired, tampered, device not active or version withdrawn; 404, 405, 412, 416, 429."""
     try:
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed("An artifact can only be read.")
@@ -42,12 +56,22 @@ def serve_artifact(request: HttpRequest, sha256: str) -> HttpResponseBase:
         response = JsonResponse(
             problem.body(), status=problem.status, content_type="application/problem+json"
         )
-        if isinstance(problem, MethodNotAllowed):
-            response["Allow"] = "GET, HEAD"
-        if isinstance(problem, RangeNotSatisfiable):
-            response["Content-Range"] = f"bytes */{problem.extra['size']}"
+        for name, value in _headers_of(problem).items():
+            response[name] = value
     response["Cache-Control"] = "private, no-transform"
     return response
+
+
+def _headers_of(problem: Problem) -> dict[str, str]:
+    match problem:
+        case MethodNotAllowed():
+            return {"Allow": "GET, HEAD"}
+        case RangeNotSatisfiable():
+            return {"Content-Range": f"bytes */{problem.extra['size']}"}
+        case Busy():
+            return {"Retry-After": str(RETRY_AFTER_SEC)}
+        case _:
+            return {}
 
 
 def _permitted_artifact(request: HttpRequest, sha256: str) -> ApkArtifact:
@@ -104,7 +128,10 @@ def _body(request: HttpRequest, artifact: ApkArtifact, span: Span) -> HttpRespon
         response = HttpResponse(content_type=CONTENT_TYPE)
     else:
         part = FilePart(_open(artifact), span)
-        response = StreamingHttpResponse(part, content_type=CONTENT_TYPE)
+        if span.length <= AT_ONCE_BYTES:
+            response = HttpResponse(part, content_type=CONTENT_TYPE)  # reads and closes it
+        else:
+            response = StreamingHttpResponse(SlotHolder(part), content_type=CONTENT_TYPE)
     response["Content-Length"] = str(span.length)
     return response
 
@@ -139,3 +166,32 @@ class FilePart:
 
     def close(self) -> None:
         self._file.close()
+
+
+_slots: Final = threading.BoundedSemaphore(STREAMS)
+
+
+class SlotHolder:
+    """A part that is streamed while it holds one of the process's slots. Raises Busy if none is free."""
+
+    __slots__: ClassVar = ("_held", "_part")
+
+    def __init__(self, part: FilePart) -> None:
+        self._held = _slots.acquire(blocking=False)
+        self._part = part
+        if not self._held:
+            part.close()
+            raise Busy("Too many devices are downloading. Come back in a few seconds.")
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._part
+
+    def close(self) -> None:
+        self._part.close()
+        if self._held:
+            self._held = False
+            _slots.release()
+
+    def __del__(self) -> None:
+        """A response that is dropped before it is sent gives its slot back, too."""
+        self.close()

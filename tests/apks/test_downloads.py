@@ -14,13 +14,13 @@ from django.utils import timezone
 from apks import artifacts
 from apks.allowlist import withdraw
 from apks.byte_range import Span, Unsatisfiable, may_resume, requested_span
-from apks.downloads import CHUNK_BYTES, FilePart
+from apks.downloads import CHUNK_BYTES, STREAMS, Busy, FilePart, SlotHolder
 from apks.models import Apk, ApkArtifact, ApkVersion
 from devices.models import Device
 from mdm.people import SYSTEM
 
 pytestmark = pytest.mark.urls("apks.urls")
-CONTENT = bytes(range(256)) * 1500  # three chunks
+CONTENT = bytes(range(256)) * 6000  # twelve chunks, more than is sent at once
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 ETAG = f'"{SHA256}"'
 
@@ -53,6 +53,8 @@ def url(version: ApkVersion, device: Device) -> str:
 
 
 def body(response: HttpResponseBase) -> bytes:
+    if not response.streaming:
+        return response.content  # type: ignore[attr-defined]
     return b"".join(response.streaming_content)  # type: ignore[attr-defined]
 
 
@@ -220,6 +222,32 @@ def test_a_file_is_closed_though_nobody_read_it_to_the_end(client: Client, url: 
         assert len(next(part)) == CHUNK_BYTES
         part.close()
         assert file.closed
+
+
+def test_slow_downloads_leave_a_thread_for_heartbeats(client: Client, url: str) -> None:
+    slow = [client.get(url) for _ in range(STREAMS)]
+    refused = client.get(url)
+    assert problem(refused) == (429, "busy")
+    assert refused["Retry-After"] == "5"
+    assert body(client.get(url, headers={"Range": "bytes=-1000"})) == CONTENT[-1000:], "small parts still go"
+    assert body(slow.pop()) == CONTENT
+    assert body(client.get(url)) == CONTENT, "a download that ended made room"
+    assert {body(response) for response in slow} == {CONTENT}
+
+
+def test_a_download_that_is_dropped_gives_its_slot_back(version: ApkVersion) -> None:
+    def part() -> FilePart:
+        return FilePart(default_storage.open(f"{SHA256}.apk"), Span(0, SIZE - 1))
+
+    held = [SlotHolder(part()) for _ in range(STREAMS)]
+    with pytest.raises(Busy):
+        SlotHolder(part())
+    held.pop().close()
+    held.append(SlotHolder(part()))
+    held.clear()
+    for holder in [SlotHolder(part()) for _ in range(STREAMS)]:
+        holder.close()
+        holder.close()
 
 
 def test_an_empty_file_satisfies_no_range() -> None:
