@@ -13,9 +13,9 @@ from apks.models import ApkVersion
 from deployments import eligibility, measures
 from deployments.eligibility import REASON_OF_MANY, Terms, shown
 from deployments.measures import Canary
-from deployments.models import Deployment, DeploymentTask
+from deployments.models import Deployment, DeploymentTask, FleetSwitch
 from deployments.options import DeploymentOptions
-from deployments.states import REASONS, DeploymentStatus, PausedReason, TaskStatus
+from deployments.states import REASONS, DeploymentStatus, TaskStatus
 from mdm.problems import NotFound
 
 FRESH_SEC: Final = 1
@@ -145,9 +145,10 @@ def terms(deployment: Deployment, options: DeploymentOptions, canary: Canary | N
 
 
 def _held(deployment: Deployment) -> str:
+    """The switch itself while it is on; once it is off, deployments that it stopped are merely paused."""
     if deployment.status != DeploymentStatus.PAUSED:
         return ""
-    return "kill_switch" if deployment.paused_reason == PausedReason.KILL_SWITCH else "paused"
+    return "kill_switch" if FleetSwitch.objects.get().kill_switch else "paused"
 
 
 def terms_of(deployment: Deployment) -> Terms:

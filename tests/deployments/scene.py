@@ -4,12 +4,13 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
 from apks.models import Apk, ApkVersion
-from deployments import checkin, commands, lifecycle, reports, tick
-from deployments.models import Deployment, DeploymentTask, FleetSwitch
+from deployments import checkin, commands, lifecycle, reports, summary, task_list, tick
+from deployments.models import Deployment, DeploymentEvent, DeploymentTask, FleetSwitch
 from deployments.options import DeploymentOptions
 from deployments.report_body import StatusIn, normalise
 from devices.inventory import HeartbeatIn
@@ -140,6 +141,40 @@ def task(deployment: Deployment, device: Device) -> DeploymentTask:
     return DeploymentTask.objects.get(deployment=deployment, device=device)
 
 
+def reason(deployment: Deployment, device: Device) -> str | None:
+    """As every page, the API and the CSV show it."""
+    rows = task_list.page(deployment.pk, page_size=500)["items"]
+    (found,) = [row["reason"] for row in rows if row["device_id"] == device.pk]
+    return found
+
+
+def reasons(deployment: Deployment) -> dict[str, int]:
+    cache.clear()
+    return {row["reason"]: row["count"] for row in summary.summary(deployment.pk)["reasons"]}
+
+
+def counts(deployment: Deployment) -> dict[str, int]:
+    """Statuses that some device has."""
+    cache.clear()
+    found = summary.summary(deployment.pk)["counts"]
+    return {status: count for status, count in found.items() if count}
+
+
+def readings(device: Device, **values: Any) -> None:
+    """Sets the last heartbeat's readings without a heartbeat."""
+    Heartbeat.objects.filter(device=device).update(**values)
+
+
+def quiet(device: Device, **span: float) -> None:
+    """The device was last heard of so long ago."""
+    readings(device, received_at=timezone.now() - timedelta(**span))
+
+
+def events(deployment: Deployment, device: Device | None = None) -> int:
+    found = DeploymentEvent.objects.filter(deployment=deployment)
+    return found.filter(device=device).count() if device else found.count()
+
+
 def state(deployment: Deployment) -> tuple[str, str]:
     fresh = Deployment.objects.get(pk=deployment.pk)
     return fresh.status, fresh.paused_reason
@@ -166,8 +201,11 @@ def age(deployment: Deployment, **span: float) -> None:
             "acknowledged_at",
             "acknowledged_failure_at",
             "finished_at",
+            "updated_at",
         ),
         "deployment": (
+            "created_at",
+            "started_at",
             "last_sent_at",
             "canary_clock_at",
             "canary_reached_at",
