@@ -13,6 +13,7 @@ from django.db import Error, connection
 from django_q.models import Schedule
 
 from mdm.health import unapplied_migrations
+from mdm.postgres_binaries import OLDEST
 from mdm.worker_beat import forget_the_gone
 
 Say = Callable[[str], None]
@@ -41,7 +42,7 @@ def prepare(say: Say) -> str:
 
 
 def await_database(say: Say) -> None:
-    """Return once it answers; refuse after a minute."""
+    """Return once it answers; refuse after a minute, or where it is too old."""
     deadline = time.monotonic() + DATABASE_WITHIN_SEC
     said = False
     while True:
@@ -56,7 +57,10 @@ def await_database(say: Say) -> None:
                 said = True
             time.sleep(0.5)
         else:
-            return
+            break
+    if connection.pg_version < OLDEST * 10_000:  # type: ignore[attr-defined]
+        msg = f"PostgreSQL {OLDEST} or newer is needed; DATABASE_URL leads to an older one."
+        raise ImproperlyConfigured(msg)
 
 
 @contextmanager

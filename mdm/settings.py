@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import environ
 from csp.constants import NONE, SELF
@@ -144,6 +144,7 @@ if EMBEDDED:
     DATABASE_CONFIG = {"NAME": DATABASE, "USER": USER, "HOST": str(socket_folder(DATA_DIR))}
 else:
     DATABASE_CONFIG = env.db_url("DATABASE_URL")
+    DATABASE_CONFIG["HOST"] = unquote(DATABASE_CONFIG["HOST"] or "")  # a socket's folder, as %2Frun%2F…
 DATABASES = {
     "default": {
         **DATABASE_CONFIG,

@@ -1,9 +1,11 @@
 import signal
 import stat
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from mdm.embedded_postgres import EmbeddedPostgres, socket_folder
 from tests.mdm.instance import Instance, environ, eventually, free_port, kill, manage
 
 
@@ -48,6 +50,28 @@ def test_two_folders_are_two_independent_instances(tmp_path: Path) -> None:
 
 CREATE_USER = "from django.contrib.auth.models import User; User.objects.create_user('ann')"
 COUNT_USERS = "from django.contrib.auth.models import User; print(User.objects.count())"
+
+
+def test_with_a_database_url_it_starts_no_database_and_says_everything_itself(
+    tmp_path: Path, private_postgres: EmbeddedPostgres
+) -> None:
+    with private_postgres.connect() as connection:
+        connection.execute("CREATE DATABASE production")
+    host = quote(str(socket_folder(private_postgres.data_dir)), safe="")
+    url = f"postgres://nexmdm@{host}/production"
+    port = str(free_port())
+    given = {
+        "DATABASE_URL": url,
+        "SECRET_KEY": "k" * 50,
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "PORT": port,
+    }
+    with Instance(tmp_path / "var", **given) as instance:
+        assert not instance.processes("postgres")
+        assert not (tmp_path / "var").exists()
+        instance.stop()
+    with private_postgres.connect() as connection:
+        connection.execute("DROP DATABASE production")
 
 
 def test_whatever_is_killed_comes_back(tmp_path: Path) -> None:
