@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from django.apps import apps as registry
 from django.apps.registry import Apps
 from django.contrib.auth.management import create_permissions
 
 from mdm.people import GROUPS
 
 
-def ensure_groups(*, apps: Apps, using: str, **_signal: Any) -> None:
+def ensure_groups(*, using: str, apps: Apps = registry, **_signal: Any) -> None:
     """Receiver of post_migrate. Adds what is missing, takes nothing away: an admin may widen a group."""
     try:
         group_model = apps.get_model("auth", "Group")
@@ -17,7 +18,7 @@ def ensure_groups(*, apps: Apps, using: str, **_signal: Any) -> None:
         return
     for label in sorted({name.partition(".")[0] for names in GROUPS.values() for name in names}):
         # Our signal may come before the one that makes the permissions of a later app.
-        create_permissions(apps.get_app_config(label), verbosity=0, apps=apps, using=using)
+        create_permissions(registry.get_app_config(label), verbosity=0, apps=apps, using=using)
     known = {
         f"{permission.content_type.app_label}.{permission.codename}": permission
         for permission in permission_model.objects.using(using).select_related("content_type")
