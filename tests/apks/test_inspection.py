@@ -95,9 +95,9 @@ LIMITED = "import sys; sys.path.insert(0, sys.argv[1]); from apks import examina
             id="processor time, here after one second",
         ),
         pytest.param(
-            "import signal; assert signal.alarm(0) > 50; signal.alarm(1); signal.pause()",
+            "import signal; assert signal.alarm(0) > 50; signal.setitimer(signal.ITIMER_REAL, 0.1); signal.pause()",
             lambda code: code == -signal.SIGALRM,
-            id="waiting, here after one second",
+            id="waiting, here after a tenth of a second",
         ),
     ],
 )
