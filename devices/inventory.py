@@ -7,7 +7,7 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from mdm.wire_types import Int32
+from mdm.wire_types import Int32, examples
 
 MAX_PACKAGES: Final = 200
 # Higher codes (versionCodeMajor) are newer than everything that can be deployed: the greatest int4 says so.
@@ -58,6 +58,18 @@ Packages = Annotated[list[PackageIn], Field(max_length=MAX_PACKAGES)]
 
 class HeartbeatIn(FromAgent):
     """What is null or left out was not reported; `packages` left out = unchanged, [] = none installed."""
+
+    model_config = ConfigDict(
+        json_schema_extra=examples(
+            {"battery": 81, "charging": False, "network": "wifi", "metered": False, "free_storage_mb": 9120},
+            {
+                "battery": 81,
+                "tz": "Europe/Berlin",
+                "max_schema": 1,
+                "packages": [{"package": "com.nexmdm", "version_code": 121, "version_name": "1.0.121"}],
+            },
+        )
+    )
 
     battery: Annotated[int, Field(ge=0, le=100)] | None = None
     charging: bool | None = None

@@ -52,11 +52,10 @@ def page(rows: QuerySet[_Row], paging: Paging, shape: Callable[[_Row], dict[str,
 def page_by_id(
     rows: QuerySet[_Row], paging: KeysetPaging, shape: Callable[[_Row], dict[str, Any]]
 ) -> dict[str, Any]:
-    """A page by number or, where `after` is given, by cursor; ordered by id."""
-    rows = rows.order_by("pk")
+    """A page by number in the order that the rows have, or by cursor in the order of their ids."""
     if paging.after is None:
         return page(rows, paging, shape)
-    found = list(rows.filter(pk__gt=cursor(paging.after))[: paging.page_size + 1])
+    found = list(rows.order_by("pk").filter(pk__gt=cursor(paging.after))[: paging.page_size + 1])
     items = found[: paging.page_size]
     next_after = str(items[-1].pk) if len(found) > paging.page_size else None
     return paged((shape(row) for row in items), rows.count(), paging) | {"next_after": next_after}

@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from mdm.problems import Problem
+from mdm.problems import Invalid, Problem
 
 CONTENT_TYPE: Final = "application/problem+json"
 PREFIX: Final = "/v1/"
@@ -43,18 +43,16 @@ def response(problem: Problem) -> HttpResponse:
     return answer
 
 
-def plain(
-    status: int, detail: str = "", slug: str = "", errors: Mapping[str, str] | None = None
-) -> HttpResponse:
+def plain(status: int, detail: str = "") -> HttpResponse:
     """A refusal that no domain call raised."""
     phrase = HTTPStatus(status).phrase
-    body: dict[str, Any] = {
-        "type": slug or phrase.lower().replace(" ", "_").replace("'", ""),
+    body = {
+        "type": phrase.lower().replace(" ", "_"),
         "title": phrase,
         "status": status,
-        "detail": detail or _DETAILS.get(status, phrase + "."),
+        "detail": detail or _DETAILS.get(status, f"{phrase}."),
     }
-    return _response(status, body | ({"errors": errors} if errors else {}))
+    return _response(status, body)
 
 
 def invalid(details: Iterable[Mapping[str, Any]], skip: int = 0) -> HttpResponse:
@@ -65,7 +63,7 @@ def invalid(details: Iterable[Mapping[str, Any]], skip: int = 0) -> HttpResponse
         errors.setdefault(path or "body", _sentence(found))
     few = dict(list(errors.items())[:MAX_NAMED_ERRORS])
     detail = "; ".join(f"{path}: {sentence}" for path, sentence in list(few.items())[:3])
-    return plain(422, detail, "invalid", few)
+    return response(Invalid(detail, errors=few))
 
 
 def _sentence(found: Mapping[str, Any]) -> str:
