@@ -126,7 +126,6 @@ def _admitted(body: EnrollIn, bearer: str) -> Enrolled:
 def _new(body: EnrollIn, token: EnrollmentToken, now: datetime) -> Enrolled:
     if token.device_id is not None:
         raise Unauthorized("The enrolment token was made for another device.", slug="bad_enrollment_token")
-    enrollment_tokens.count_use(token)
     device = Device.objects.create(
         serial=body.serial,
         alias=body.alias or "",
@@ -134,6 +133,8 @@ def _new(body: EnrollIn, token: EnrollmentToken, now: datetime) -> Enrolled:
         groups=token.groups,
         **_traits(body, token, now),
     )
+    # After the insert: who asked twice at once fails there and is known on the second look, not spent here.
+    enrollment_tokens.count_use(token)
     Heartbeat.objects.create(device=device)
     audit.record(
         Actor.device(device.pk), "device.enroll", device, f"Enrolled {device.serial}", {"token": token.pk}

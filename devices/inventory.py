@@ -80,7 +80,7 @@ class HeartbeatIn(FromAgent):
     in_call: bool | None = None
     device_owner: bool | None = None
     in_use: bool | None = None
-    tz: Annotated[str, BeforeValidator(_known_zone), Field(max_length=64)] | None = None
+    tz: Annotated[str | None, BeforeValidator(_known_zone)] = None
     max_schema: Annotated[Int32, Field(ge=0)] | None = None
     agent_version: Annotated[str, Field(max_length=60)] | None = None
     sdk_int: SdkInt | None = None
