@@ -5,14 +5,13 @@ its place, which then waits for ever. The same holds for its pusher and monitor.
 the cluster at once; the supervisor starts a new one and the queue hands its tasks out again.
 """
 
-import gc
 import logging
 import os
 from multiprocessing.process import BaseProcess
 
 from django_q import cluster
 
-from mdm.lifeline import tie_every_fork
+from mdm.lifeline import prepare_to_fork
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +32,6 @@ class FragileSentinel(cluster.Sentinel):  # type: ignore[misc]
 
 def run_cluster() -> None:
     """Work until SIGTERM. Nothing forked here outlives its parent."""
-    tie_every_fork()
+    prepare_to_fork()
     cluster.Sentinel = FragileSentinel
-    gc.collect()
-    gc.freeze()  # memory shared with the forks stays shared
     cluster.Cluster().start()

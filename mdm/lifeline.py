@@ -1,6 +1,8 @@
 """Ties a process to its parent, so that nothing outlives whoever started it, not even after `kill -9`."""
 
 import ctypes
+import gc
+import multiprocessing
 import os
 import signal
 import sys
@@ -29,11 +31,13 @@ def tied(signum: int) -> Callable[[], None]:
     return lambda: die_with_parent(signum, parent)
 
 
-def tie_every_fork() -> None:
-    """From now on each process forked from this one, and from those, is killed when its parent dies.
+def prepare_to_fork() -> None:
+    """Load everything first, then call this: what is forked from here shares its memory and its fate.
 
-    django-q2 and granian fork helpers that would otherwise go on working unguarded.
+    django-q2 and granian fork helpers that would otherwise go on working unguarded when their parent is
+    killed; from now on the kernel ends them, and those that they fork, with it.
     """
+    multiprocessing.set_start_method("fork", force=True)
     parents = [os.getpid()]
 
     def in_child() -> None:
@@ -41,3 +45,5 @@ def tie_every_fork() -> None:
         parents[0] = os.getpid()
 
     os.register_at_fork(after_in_child=in_child)
+    gc.collect()
+    gc.freeze()

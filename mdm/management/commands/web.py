@@ -1,11 +1,10 @@
-import gc
-
 from django.conf import settings
 from django.core.management.base import BaseCommand
+from django.urls import get_resolver
 from granian.constants import Interfaces
 from granian.server import Server
 
-from mdm.lifeline import tie_every_fork
+from mdm.lifeline import prepare_to_fork
 from mdm.wsgi import application
 
 WORKERS, THREADS = 2, 4  # the best throughput of agents' callbacks among what was measured
@@ -16,9 +15,8 @@ class Command(BaseCommand):
     help = "The web server on HOST:PORT."
 
     def handle(self, *args: object, **options: object) -> None:
-        tie_every_fork()
-        gc.collect()
-        gc.freeze()  # the application is loaded once, before the workers are forked from here
+        assert get_resolver().url_patterns, "loaded now, shared by the workers"
+        prepare_to_fork()
         Server(
             "mdm.wsgi:application",
             address=settings.HOST,
