@@ -30,7 +30,10 @@ SELECT: Final = f"""SELECT {_COLUMNS} FROM deployment_task t
     LEFT JOIN deployment_attempt a ON a.task_id = t.id AND a.number = t.attempt"""
 
 _GUARD: Final = """id = %(id)s AND status = %(was_status)s AND attempt = %(was_attempt)s AND phase = %(was_phase)s
-    AND in_flight_until IS NOT DISTINCT FROM %(was_until)s"""
+    AND in_flight_until IS NOT DISTINCT FROM %(was_until)s AND next_run_at IS NOT DISTINCT FROM %(was_due)s"""
+# Where the device's own row changes, too: it is locked before the task, as everywhere (deployments.locking).
+_DEVICE_FIRST: Final = """FROM (SELECT id AS locked FROM device WHERE id = %(device_id)s FOR NO KEY UPDATE) first
+    WHERE locked = device_id AND"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,8 @@ def apply(task: Task, change: Change, now: datetime, *, actor: Actor = SYSTEM) -
     columns = {**change.columns, "updated_at": now}
     params: dict[str, Any] = {f"set_{name}": value for name, value in columns.items()}
     assignments = ", ".join(f"{name} = %(set_{name})s" for name in columns)
-    parts = [f"changed AS (UPDATE deployment_task SET {assignments} WHERE {_GUARD} RETURNING id)"]
+    where = "WHERE" if change.installed is None else _DEVICE_FIRST
+    parts = [f"changed AS (UPDATE deployment_task SET {assignments} {where} {_GUARD} RETURNING id)"]
     if change.attempt:
         parts.append(_close_attempt(change.attempt, params))
     if change.installed is not None:
@@ -156,6 +160,7 @@ def apply(task: Task, change: Change, now: datetime, *, actor: Actor = SYSTEM) -
         "was_attempt": task.attempt,
         "was_phase": task.phase,
         "was_until": task.in_flight_until,
+        "was_due": task.next_run_at,
         "deployment_id": task.deployment_id,
         "device_id": task.device_id,
         "level": change.level,
@@ -201,7 +206,12 @@ def failed(task: Task, code: str, text: str, now: datetime, *, acknowledged: boo
         jitter=random.random(),  # noqa: S311  spreads retries, guards nothing
         window_ends_in_sec=_window_ends_in(options, now),
     )
-    columns = {**LANDED, "error_code": code, "last_error": text, "failures": task.failures + counted}
+    columns: dict[str, Any] = {
+        **LANDED,
+        "error_code": code,
+        "last_error": text,
+        "failures": task.failures + counted,
+    }
     if acknowledged and code not in retry.NEVER_BAD:
         columns["acknowledged_failure_at"] = now
     label = retry.explain(code).label

@@ -110,11 +110,11 @@ def _progress(task: Task, report: Report, now: datetime) -> Decision:
         "install_until": until,
         "in_flight_until": min(until, now + timedelta(minutes=options.step_timeout_min)),
     }
+    if report.status == "installing" and task.package == AGENT_PACKAGE:
+        columns["in_flight_until"] = until  # it replaces itself: silence is normal
     if step == known:
         del columns["status"]
         return Decision("apply", Change(columns))
-    if report.status == "installing" and task.package == AGENT_PACKAGE:
-        columns["in_flight_until"] = until  # it replaces itself: silence is normal
     ledger = {"installing_at": now} if report.status == "installing" else {}
     change = Change(columns, f"Agent: {report.status}", "info", ledger, {"phase": report.status})
     return Decision("apply", _acknowledged(task, change, now))
@@ -199,10 +199,7 @@ def _settled(task: Task, report: Report, now: datetime) -> Decision:
     if report.status == "skipped" and report.error_code in STOP_WORDS:
         return SAME
     if report.status in ("failed", "skipped"):
-        known = task.outcome == report.status and task.outcome_code in (
-            report.error_code,
-            _default_code(report),
-        )
+        known = _settled_by(task, report)
         return (
             SAME if known else Decision("refuse", why=f"The attempt has ended: {task.outcome or task.status}")
         )
@@ -214,6 +211,13 @@ def _settled(task: Task, report: Report, now: datetime) -> Decision:
     return (
         SAME if by_agent else Decision("refuse", why=f"The attempt has ended: {task.outcome or task.status}")
     )
+
+
+def _settled_by(task: Task, report: Report) -> bool:
+    """Whether this very report ended the attempt. What skips for good is the same, called failed or skipped."""
+    code = _default_code(report)
+    either = ("failed", "skipped") if retry.explain(code).skips else (report.status,)
+    return task.outcome in either and task.outcome_code == code
 
 
 def _default_code(report: Report) -> str:

@@ -3,6 +3,7 @@
 No report takes the deployment's lock.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -13,6 +14,7 @@ from django.utils import timezone
 from deployments import attempts, audit, bell, report_rules
 from deployments.attempts import Task
 from deployments.report_body import Report
+from deployments.report_rules import Decision
 from deployments.states import TaskStatus
 from devices.tokens import DeviceCredential
 from mdm.people import Actor
@@ -43,19 +45,27 @@ def report(device: DeviceCredential, deployment_id: int, device_id: int, body: R
     now = timezone.now()
     task = find(device, deployment_id, device_id, now)
     actor = Actor.device(device.device_id)
+    decision = None
     for _ in range(RACES):
-        decision = report_rules.decide(task, body, now)
-        if decision.kind == "truth":
-            decision = _truth(task, body, now, actor)
-        elif decision.change is not None and not attempts.apply(task, decision.change, now, actor=actor):
-            task = _again(task)
-            continue
-        if decision.change is not None and decision.change.frees_slot:
-            bell.ring(deployment_id)
-        break
+        decision = _carry_out(task, report_rules.decide(task, body, now), body, now, actor)
+        if decision is not None:
+            break
+        task = _again(task)
+    decision = decision or Decision("refuse", why="The task keeps changing")
+    if decision.change is not None and decision.change.frees_slot:
+        bell.ring(deployment_id)
     if decision.kind == "refuse":
         _log_refusal(task, body, decision.why, actor)
     return _answer(_again(task) if decision.change else task, refused=decision.kind == "refuse")
+
+
+def _carry_out(task: Task, decision: Decision, body: Report, now: datetime, actor: Actor) -> Decision | None:
+    """What was decided, done; None where the task is no longer what was read."""
+    if decision.kind == "truth":
+        return _truth(task, body, now, actor)
+    if decision.change is not None and not attempts.apply(task, decision.change, now, actor=actor):
+        return None
+    return decision
 
 
 def find(device: DeviceCredential, deployment_id: int, device_id: int, now: datetime) -> Task:
@@ -79,16 +89,17 @@ def _answer(task: Task, *, refused: bool) -> Answer:
     return Answer(409 if refused else 200, body)
 
 
-def _truth(task: Task, body: Report, now: datetime, actor: Actor) -> report_rules.Decision:
-    """A late success turns any other state, unless a later task has touched this device and package."""
+def _truth(task: Task, body: Report, now: datetime, actor: Actor) -> Decision | None:
+    """A late success turns any other state, unless a later task has touched this device and package. None
+    where the task changed meanwhile."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM device WHERE id = %s FOR NO KEY UPDATE", [task.device_id])
         fresh = _again(task)
         if fresh.status == TaskStatus.SUCCEEDED:
-            return report_rules.SAME
+            return Decision("same", attempts.Change({}))  # meanwhile: the answer looks again
         if _touched_later(fresh):
-            return report_rules.Decision("refuse", why="A later deployment has touched this package since")
+            return Decision("refuse", why="A later deployment has touched this package since")
         change = attempts.succeeded(
             fresh,
             now,
@@ -96,8 +107,7 @@ def _truth(task: Task, body: Report, now: datetime, actor: Actor) -> report_rule
             installed={"signer_sha256": body.installed_signer.lower()} if body.installed_signer else {},
             post_install=body.post_install or "",
         )
-        attempts.apply(fresh, change, now, actor=actor)
-        return report_rules.Decision("same", change)
+        return Decision("same", change) if attempts.apply(fresh, change, now, actor=actor) else None
 
 
 def _touched_later(task: Task) -> bool:
@@ -126,7 +136,7 @@ def _log_refusal(task: Task, body: Report, why: str, actor: Actor) -> None:
     )
 
 
-def settle_by_inventory(device_id: int, versions: dict[str, Any], now: datetime) -> None:
+def settle_by_inventory(device_id: int, versions: Mapping[str, Any], now: datetime) -> None:
     """The whole inventory is here: it closes what it shows to be installed."""
     tasks = attempts.read(
         "t.device_id = %s AND t.status <> 'succeeded' AND t.sent_at > %s", [device_id, now - INVENTORY_PROVES]
@@ -136,7 +146,7 @@ def settle_by_inventory(device_id: int, versions: dict[str, Any], now: datetime)
             _settle_shown(task, versions[task.package], now)
 
 
-def _settle_shown(task: Task, app: dict[str, Any], now: datetime) -> None:
+def _settle_shown(task: Task, app: Mapping[str, Any], now: datetime) -> None:
     actor = Actor.device(task.device_id)
     proof = Report(
         status="succeeded",
@@ -147,7 +157,7 @@ def _settle_shown(task: Task, app: dict[str, Any], now: datetime) -> None:
         return
     if not task.in_flight:
         decision = _truth(task, proof, now, actor)
-        freed = decision.change is not None
+        freed = decision is not None and decision.change is not None
     else:
         change = attempts.succeeded(
             task, now, event="Succeeded: the inventory shows the version", installed=app
