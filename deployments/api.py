@@ -65,7 +65,8 @@ def start(request: HttpRequest, body: StartIn, idempotency_key: IdempotencyKey =
 
 def _digest(body: StartIn) -> str:
     """Of what the body means, not of how it is written."""
-    meaning = json.dumps(body.model_dump(mode="json"), sort_keys=True)
+    options = body.options or DeploymentOptions()
+    meaning = json.dumps(body.model_dump(mode="json") | {"options": options.to_json()}, sort_keys=True)
     return hashlib.sha256(meaning.encode()).hexdigest()
 
 
