@@ -1,8 +1,8 @@
 """Enrolment tokens: issued and revoked by people, counted race-safely by the devices that use them."""
 
 from collections.abc import Iterable
-from datetime import datetime
-from typing import Annotated
+from datetime import datetime, timedelta
+from typing import Annotated, Final
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -12,11 +12,12 @@ from pydantic import ConfigDict, Field
 
 from devices.models import Device, EnrollmentToken
 from mdm import audit, secret_tokens
-from mdm.people import Actor
+from mdm.people import SYSTEM, Actor
 from mdm.problems import Invalid, NotFound, Unauthorized
 from mdm.wire_types import AnyId, Int32, Moment, Strict, as_id, examples, listed
 
-ISSUE = "devices.issue_enrollmenttoken"
+ISSUE: Final = "devices.issue_enrollmenttoken"
+DEMO_LIFETIME: Final = timedelta(days=1)
 Labels = Annotated[list[Annotated[str, Field(max_length=60)]], Field(max_length=100)]
 
 
@@ -92,9 +93,9 @@ def count_use(token: EnrollmentToken) -> None:
 
 
 def for_demo(groups: Iterable[str], tags: Iterable[str]) -> str:
-    """A token that nobody asked for but the demo of this instance."""
-    text, digest = secret_tokens.make("nxe")
-    EnrollmentToken.objects.create(digest=digest, groups=list(groups), tags=list(tags))
+    """A token that nobody asked for but the demo of this instance; it is good for a day."""
+    expires_at = timezone.now() + DEMO_LIFETIME
+    _, text = issue(SYSTEM, EnrollmentTokenIn(expires_at=expires_at, groups=list(groups), tags=list(tags)))
     return text
 
 
