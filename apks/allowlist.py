@@ -32,7 +32,7 @@ def manage_package(actor: Actor, package_name: str, display_name: str = "") -> A
         Apk.objects.get_or_create(
             package_name=package_name, defaults={"display_name": shown or package_name[:100]}
         )
-        apk = Apk.objects.select_for_update().get(package_name=package_name)
+        apk = Apk.objects.select_for_update(no_key=True).get(package_name=package_name)
         before = {"managed": apk.managed, "display_name": apk.display_name}
         after = {"managed": True, "display_name": shown or apk.display_name}
         if before != after:
@@ -52,7 +52,7 @@ def unmanage_package(actor: Actor, package_name: str) -> Apk:
     if not is_package_name(package_name):
         raise NotFound("There is no such package.")
     with transaction.atomic():
-        apk = Apk.objects.select_for_update().filter(package_name=package_name).first()
+        apk = Apk.objects.select_for_update(no_key=True).filter(package_name=package_name).first()
         if apk is None:
             raise NotFound("There is no such package.")
         if apk.managed:

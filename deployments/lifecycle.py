@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
+from pydantic import ValidationError
 
 from deployments import audit, bell, dry_run, gates, moves, planner
 from deployments.locking import SHARE_SWITCH, SWITCH_LOCK, Locked, locked
 from deployments.models import Deployment, DeploymentTarget, DryRun, FleetSwitch, StartRequest
-from deployments.options import DeploymentOptions
+from deployments.options import DeploymentOptions, sentences
 from deployments.states import (
     GATE_STOPS,
     HARD_STOPS,
@@ -38,10 +39,10 @@ changed AS (UPDATE deployment_task t SET status = 'skipped', reason = 'canceled'
             THEN 'waiting' ELSE b.status END) AS meta)
 {audit.LOG_CHANGED}"""
 
-# Time spent stopped does not count against any deadline.
+# Time spent stopped does not count against any deadline, be it set before the stop or by a report during it.
 _SHIFT: Final = """UPDATE deployment_task SET
-    in_flight_until = in_flight_until + (%(now)s - greatest(%(paused_at)s, sent_at)),
-    install_until = install_until + (%(now)s - greatest(%(paused_at)s, sent_at)),
+    in_flight_until = in_flight_until + (%(now)s - greatest(%(paused_at)s, updated_at)),
+    install_until = install_until + (%(now)s - greatest(%(paused_at)s, acknowledged_at)),
     recheck_until = recheck_until + (%(now)s - %(paused_at)s)
     WHERE deployment_id = %(id)s AND (in_flight_until IS NOT NULL
         OR status = 'skipped' AND next_run_at IS NOT NULL OR status IN ('queued', 'throttled', 'waiting_window')
@@ -63,11 +64,12 @@ def start(
     now = timezone.now()
     if idempotency_key and (first := _first_answer(actor, idempotency_key, body_digest, now)):
         return first
-    version = dry_run.deployable_version(apk_version_id)
     run = dry_run.find(dry_run_id, now) if dry_run_id is not None else None
     try:
         with transaction.atomic():
             flag = _may_start()
+            # Read under the lock: who withdraws it waits for us and then finds this deployment, or came before.
+            version = dry_run.deployable_version(apk_version_id)
             if version.withdrawn_at is not None:
                 raise Conflict("The version was withdrawn.", slug="version_withdrawn")
             dry_run.check(options, target, now)
@@ -279,12 +281,21 @@ def change_pace(
         if changes == before:
             return
         options = deployment.options | changes
+        _check_options(options)
         Deployment.objects.filter(pk=deployment.pk).update(options=options)
         words = ", ".join(f"{name} {before[name]} → {value}" for name, value in changes.items())
         audit.record(
             deployment.pk, f"Pace changed: {words}", actor=actor, meta={"before": before, "after": changes}
         )
         transaction.on_commit(lambda: bell.call(deployment_id))
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    try:
+        DeploymentOptions.from_json(options)
+    except ValidationError as error:
+        found = sentences(error)
+        raise Invalid(" ".join(found.values()), errors=found) from None
 
 
 def _check_expected(deployment: Deployment, expected_status: str | None) -> None:

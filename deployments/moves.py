@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection
 
 from deployments import audit
-from deployments.models import Deployment
+from deployments.models import Deployment, DeploymentTask
 from deployments.states import DEPLOYMENT_MOVES, RECALLING_STOPS, DeploymentStatus, PausedReason
 from mdm.people import SYSTEM, Actor
 from mdm.problems import Conflict
@@ -69,7 +69,9 @@ def pause(
     meta: Mapping[str, Any] | None = None,
     **columns: Any,
 ) -> None:
-    """Nothing is claimed after this commits. A gate also calls back what was sent but not acknowledged."""
+    """Nothing is claimed after this commits. A gate also calls back what was sent but not acknowledged.
+
+    No limit holds anybody back now, so nobody is `throttled`."""
     level = "info" if reason == PausedReason.OPERATOR else "warn"
     move(
         deployment,
@@ -82,6 +84,7 @@ def pause(
         paused_at=now,
         **columns,
     )
+    DeploymentTask.objects.filter(deployment=deployment, status="throttled").update(status="queued")
     if reason in RECALLING_STOPS:
         recall_unacknowledged(deployment.pk, now)
 

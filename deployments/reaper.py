@@ -5,18 +5,20 @@ from typing import Final
 
 from deployments import attempts, bell
 from deployments.attempts import Change, Task
-from deployments.states import TaskStatus
+from deployments.states import HARD_STOPS, TaskStatus
 
 BATCH: Final = 500
-_DUE: Final = f"t.in_flight_until <= %s ORDER BY t.in_flight_until LIMIT {BATCH}"
+# Time spent stopped does not count: whoever is told to stop keeps the place (see Task.stop_reason). Left out
+# here, so that a great stopped deployment cannot hide the others' dead devices behind the limit.
+_DUE: Final = f"""t.in_flight_until <= %s AND (t.status = 'skipped' OR NOT (s.kill_switch OR v.withdrawn_at IS NOT NULL
+        OR p.status = 'paused' AND p.paused_reason = ANY(%s)))
+    ORDER BY t.in_flight_until LIMIT {BATCH}"""
 
 
 def reap(now: datetime) -> int:
     """Ends what is past its deadline, in every deployment; how many."""
     reaped = 0
-    for task in attempts.read(_DUE, [now]):
-        if task.status != TaskStatus.SKIPPED and task.stop_reason:
-            continue  # time spent stopped does not count
+    for task in attempts.read(_DUE, [now, [reason.value for reason in HARD_STOPS]]):
         if attempts.apply(task, _verdict(task, now), now):
             reaped += 1
             bell.ring(task.deployment_id)
