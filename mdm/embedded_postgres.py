@@ -124,17 +124,14 @@ class EmbeddedPostgres:
         self.data = self.home / f"pg{found.major}"
         self.account = server_account(self.data)
         self.binaries = self._reachable(found.folder)
-        self._make_folder(self.data, self.data.parent)
         self._make_folder(socket_folder(self.data_dir), self.home)
-        if not (self.data / "PG_VERSION").exists():
+        if not self.data.exists():
             self._initialise()
         self._launch()
         self._create_database()
 
     def _find_binaries(self) -> Binaries:
-        made = [
-            int(entry.name[2:]) for entry in self.home.glob("pg[0-9]*") if (entry / "PG_VERSION").exists()
-        ]
+        made = [int(entry.name[2:]) for entry in self.home.glob("pg[0-9][0-9]")]
         found = find_binaries(self.binaries_folder, max(made, default=None))
         if found is not None:
             return found
@@ -173,16 +170,21 @@ class EmbeddedPostgres:
             os.chown(folder, self.account.uid, self.account.gid)
 
     def _initialise(self) -> None:
+        """Made aside and moved into place: a first start that was killed half-way leaves nothing half-made."""
+        draft = self.data.with_suffix(".making")
+        shutil.rmtree(draft, ignore_errors=True)
+        self._make_folder(draft, self.home)
         options = ["--username", USER, "--auth", "trust", "--encoding", "UTF8"]
         if "fsync=off" in self.options:
             options.append("--no-sync")
         locale = ["--lc-collate", "C", "--lc-ctype", "C.UTF-8"]
-        with Opened(self.data) as data:
-            done = self._run([self.binaries / "initdb", "-D", data.path, *options, *locale], data)
+        with Opened(draft) as opened:
+            done = self._run([self.binaries / "initdb", "-D", opened.path, *options, *locale], opened)
         if done.returncode != 0:
-            shutil.rmtree(self.data)
-            msg = f"PostgreSQL could not make its database in {self.data}: {done.stderr.decode().strip()}"
+            shutil.rmtree(draft)
+            msg = f"PostgreSQL could not make its database in {self.home}: {done.stderr.decode().strip()}"
             raise ImproperlyConfigured(msg)
+        draft.rename(self.data)
 
     def _launch(self) -> None:
         self._clear_remains()
@@ -263,6 +265,7 @@ class EmbeddedPostgres:
             check=False,
             cwd="/",
             pass_fds=(opened.fd,) if opened else (),
+            preexec_fn=tied(signal.SIGKILL),
             **self.account.switch,
         )
 

@@ -218,5 +218,6 @@ LOGGING = {
     "loggers": {
         "django-q": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # anybody can cause it
     },
 }

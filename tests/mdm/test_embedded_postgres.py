@@ -14,7 +14,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from mdm.embedded_postgres import AlreadyOwnedError, EmbeddedPostgres, living_in, socket_folder
-from mdm.postgres_binaries import find_binaries, wheel_folder
+from mdm.postgres_binaries import Binaries, find_binaries, wheel_folder
 from tests.mdm.instance import eventually
 
 FAST = ("fsync=off",)
@@ -33,6 +33,9 @@ def server(folder: Path) -> Iterator[EmbeddedPostgres]:
     server = EmbeddedPostgres(folder / "var", options=FAST)
     yield server
     server.stop()
+
+
+SYSTEM = find_binaries() or Binaries(Path(), 0)
 
 
 def wheel() -> str:
@@ -69,6 +72,15 @@ def test_it_keeps_data_from_start_to_start(folder: Path, binaries: str | Callabl
     server.start()
     assert remembered(server) == ["first", "second"]
     server.stop()
+
+
+def test_a_first_start_that_was_killed_half_way_is_done_again(server: EmbeddedPostgres) -> None:
+    half = server.home / f"pg{SYSTEM.major}.making"
+    half.mkdir(parents=True)
+    (half / "PG_VERSION").write_text("half")
+    server.start()
+    assert server.answers()
+    assert not half.exists()
 
 
 def test_programs_that_the_servers_user_cannot_reach_are_copied(folder: Path) -> None:
