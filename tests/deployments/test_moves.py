@@ -110,7 +110,8 @@ STATES: dict[str, Callable[[], Deployment]] = {
     "complete": _complete,
     "failed": _failed,
 }
-# One column per move, in their order. `=` nothing changes; a number is the refusal; else the state after (a paused reason means paused).
+# One column per move, in their order. `=` nothing changes; a number is the refusal; else the state after, where
+# a paused reason means paused.
 TABLE = """
                        | pause    resume  why     cancel   pace on          off flag     withdraw          unmanage
 queued                 | operator =       =       canceled =    kill_switch =   flag_off version_withdrawn not_managed
