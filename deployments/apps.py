@@ -10,7 +10,7 @@ class DeploymentsConfig(AppConfig):
     verbose_name = "Deployments"
 
     def ready(self) -> None:
-        from . import signals  # noqa: F401  withdrawal and allowlist changes pause live deployments
+        from . import signals  # noqa: F401, PLC0415  withdrawal and allowlist changes pause live deployments
 
         post_migrate.connect(make_fleet_switch, sender=self)
 

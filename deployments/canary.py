@@ -17,27 +17,35 @@ _READY: Final = f"""{_ROWS} AND t.status IN ('queued', 'throttled', 'waiting_win
 
 # Each model's first device before any model's second; models that have none in the canary yet come first.
 _PICK: Final = f"""SELECT id, device_id FROM (
-    SELECT t.id, d.id AS device_id, h.received_at, (SELECT count(*) FROM ({_MODELS_IN}) used WHERE used.model = d.model)
-        + row_number() OVER (PARTITION BY d.model ORDER BY h.received_at DESC) AS nth {_READY} AND NOT t.is_canary) spread
+    SELECT t.id, d.id AS device_id, h.received_at,
+        (SELECT count(*) FROM ({_MODELS_IN}) used WHERE used.model = d.model)
+        + row_number() OVER (PARTITION BY d.model ORDER BY h.received_at DESC) AS nth
+    {_READY} AND NOT t.is_canary) spread
     ORDER BY nth, received_at DESC, id LIMIT %(limit)s"""
 
 _AGAIN: Final = f"""SELECT t.id, d.id AS device_id {_READY} AND t.is_canary ORDER BY t.id"""
 
 # With check-in the heartbeats come as they come. A device of a model that the canary has already is let in
-# only while places remain for the models that it lacks and that are there.
+# only while places remain for the models that it lacks and that are there. Who is held or waits for its time is
+# not there; who misses a condition is skipped soon and does not count then.
 _ADMITS: Final = f"""WITH used AS MATERIALIZED ({_MODELS_IN})
     SELECT EXISTS (SELECT 1 FROM deployment_task WHERE deployment_id = %(id)s AND device_id = %(device_id)s
             AND is_canary)
-        OR %(free)s > 0 AND NOT EXISTS (SELECT 1 FROM used WHERE model = (SELECT model FROM device WHERE id = %(device_id)s))
+        OR %(free)s > 0 AND NOT EXISTS
+            (SELECT 1 FROM used WHERE model = (SELECT model FROM device WHERE id = %(device_id)s))
         OR %(free)s > (SELECT count(*) FROM (SELECT DISTINCT d.model {_ROWS}
             AND t.status IN ('queued', 'throttled', 'waiting_window') AND h.received_at >= %(online_since)s
+            AND (t.next_run_at IS NULL OR t.next_run_at <= %(now)s)
+            AND (d.hold_until IS NULL OR d.hold_until <= %(now)s)
+            AND NOT EXISTS (SELECT 1 FROM deployment_task o
+                WHERE o.device_id = d.id AND o.in_flight_until IS NOT NULL)
             AND d.model NOT IN (SELECT model FROM used)) lacking)"""
 
 
 def pick_for_push(deployment: Deployment, terms: Terms, counts: Canary, room: int) -> list[Candidate]:
     """Canary devices that try again (they hold their places), then devices for the free places."""
     again = _candidates(_AGAIN, deployment, terms)[:room]
-    places = min(counts.free, room - len(again))
+    places = max(0, min(counts.free, room - len(again)))
     return again + _candidates(_PICK, deployment, terms, limit=places)
 
 

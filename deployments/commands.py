@@ -16,7 +16,8 @@ from devices.tokens import DeviceCredential
 
 def command(task: Task) -> dict[str, Any]:
     """The `deploy_apk` message of the wire contract, with a fresh signed URL, for a task in flight."""
-    assert task.sent_at is not None and task.in_flight_until is not None
+    assert task.sent_at is not None
+    assert task.in_flight_until is not None
     options = task.options
     stored = options.to_json()
     return {
@@ -34,7 +35,7 @@ def command(task: Task) -> dict[str, Any]:
             "url": artifacts.signed_url(task.sha256, task.device_id),
             "sha256": task.sha256,
             "size_bytes": task.size_bytes,
-            "signer_sha256": [task.signer_sha256],
+            "signer_sha256": _signers(task),
         },
         "constraints": {
             "wifi_only": options.wifi_only,
@@ -46,6 +47,12 @@ def command(task: Task) -> dict[str, Any]:
         "install_mode": "update",
         "post_install": stored["post_install"],
     }
+
+
+def _signers(task: Task) -> list[str]:
+    """Whoever may show as the signer of this file: before Android 13 a rotated key shows as an older one."""
+    older = [signer for signer in task.signature_info.get("lineage") or [] if signer != task.signer_sha256]
+    return [task.signer_sha256, *older]
 
 
 def confirm(device: DeviceCredential, deployment_id: int, device_id: int, attempt: int | None) -> Answer:

@@ -143,7 +143,7 @@ class Terms:
 
     def _of_version(self) -> dict[str, Any]:
         version = self.version
-        lineage = version.signature_info.get("lineage") or []
+        replaces = version.signature_info.get("replaces") or []
         return {
             "version_id": version.pk,
             "package": version.apk.package_name,
@@ -151,7 +151,7 @@ class Terms:
             "min_sdk": version.min_sdk,
             "abis": list(version.abis),
             "signer": version.signer_sha256,
-            "signers": sorted({version.signer_sha256, *lineage}),
+            "signers": sorted({version.signer_sha256, *replaces}),
             "schema": COMMAND_SCHEMA,
             "reinstall": self.reinstall,
         }

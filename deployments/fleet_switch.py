@@ -71,7 +71,9 @@ def _check_permission(actor: Actor, kill_switch: bool | None, deployments_enable
 def _stop_all(actor: Actor, why: PausedReason, reason: str, now: datetime) -> None:
     live = Deployment.objects.select_for_update(no_key=True).filter(status__in=STOPPABLE).order_by("id")
     for deployment in live:
-        killed = {"killed_by": actor.user, "killed_reason": reason} if why == PausedReason.KILL_SWITCH else {}
+        killed: dict[str, Any] = {}
+        if why == PausedReason.KILL_SWITCH:
+            killed = {"killed_by": actor.user, "killed_reason": reason}
         moves.pause(deployment, why, f"{why.label}: {reason}", now, actor=actor, **killed)
 
 

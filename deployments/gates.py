@@ -34,7 +34,7 @@ def run_stopwatch(deployment: Deployment, options: DeploymentOptions, now: datet
     last = deployment.canary_clock_at
     if last is None or now <= last:
         return
-    elapsed = deployment.canary_elapsed_ms + int(_open_seconds(deployment, options, last, now) * 1000)
+    elapsed = deployment.canary_elapsed_ms + round(_open_seconds(deployment, options, last, now) * 1000)
     _set(deployment, canary_elapsed_ms=elapsed, canary_clock_at=now)
 
 

@@ -61,6 +61,7 @@ def start(
 ) -> int:
     """The new deployment's id; with a key that was used within 24 h the first one's. Planned in the background."""
     actor.require("deployments.start_deployment")
+    assert actor.user is not None  # the system starts nothing
     now = timezone.now()
     if idempotency_key and (first := _first_answer(actor, idempotency_key, body_digest, now)):
         return first

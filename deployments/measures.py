@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from django.db import connection
 
-from deployments import gate, pace
+from deployments import gate, pace, retry
 from deployments.models import Deployment
 from deployments.options import DeploymentOptions, milliseconds
 from deployments.states import CanaryState
@@ -26,26 +26,27 @@ _PACE: Final = f"""WITH {_MOMENT} SELECT at,
     FROM moment"""
 
 # A place counts from its first send and is free again once its device is skipped. `size`: fewer where fewer
-# devices are left that could take part.
+# devices could ever take part; one that was sent to still counts after it ended, else a gate of 100 % would pass
+# at 90 % once everything had ended. `sent` is wanted only while the verdict is open.
 _CANARY: Final = """SELECT
     (SELECT count(*) FROM (SELECT 1 FROM deployment_task WHERE deployment_id = %(id)s
-        AND NOT (status = 'skipped' AND next_run_at IS NULL) LIMIT %(canary)s) AS few),
-    count(*),
+        AND NOT (status = 'skipped' AND next_run_at IS NULL AND attempt = 0) LIMIT %(canary)s) AS few),
+    CASE WHEN %(collecting)s THEN (SELECT count(DISTINCT device_id) FROM deployment_attempt
+        WHERE deployment_id = %(id)s) ELSE 0 END,
     count(*) FILTER (WHERE status <> 'skipped'),
     count(*) FILTER (WHERE status = 'succeeded'),
     count(*) FILTER (WHERE status = 'failed' AND acknowledged_failure_at IS NOT NULL
-        AND error_code <> 'no_answer'),
-    count(*) FILTER (WHERE status = 'installing'
-        OR status IN ('queued', 'throttled', 'waiting_window', 'sending') AND acknowledged_failure_at IS NOT NULL)
-    FROM deployment_task WHERE deployment_id = %(id)s AND is_canary"""
+        AND error_code <> ALL(%(never_bad)s)),
+    count(*) FILTER (WHERE status IN ('queued', 'throttled', 'waiting_window', 'sending', 'installing')
+        AND EXISTS (SELECT 1 FROM deployment_attempt a WHERE a.task_id = t.id AND a.acknowledged_at IS NOT NULL))
+    FROM deployment_task t WHERE deployment_id = %(id)s AND is_canary"""
 
-# Bad: failed for good after the agent had it, or waiting for a retry after such a failure (downloads aside,
-# which say nothing about the version).
+# Bad: failed for good after the agent had it, or trying again after a failure that says something about the
+# version (deployments.attempts.failed leaves `acknowledged_failure_at` alone for the others).
 _BAD: Final = """SELECT count(*) FROM deployment_task WHERE deployment_id = %(id)s
     AND acknowledged_failure_at > %(since)s
-    AND (status = 'failed' AND error_code <> 'no_answer'
-        OR status <> 'succeeded' AND NOT (status = 'skipped' AND next_run_at IS NULL) AND status <> 'failed'
-            AND error_code NOT LIKE 'download\\_%%' AND error_code <> 'url_expired')"""
+    AND CASE status WHEN 'failed' THEN error_code <> ALL(%(never_bad)s) WHEN 'succeeded' THEN false
+        WHEN 'skipped' THEN next_run_at IS NOT NULL ELSE true END"""
 _OK: Final = """SELECT count(*) FROM deployment_task
     WHERE deployment_id = %(id)s AND status = 'succeeded' AND finished_at > %(since)s"""
 
@@ -62,7 +63,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """Counts of canary devices. `size` 0: nobody is left who could be one."""
+    """Counts of canary devices. `size` 0: nobody is left who could be one. `sent`: devices ever sent to."""
 
     size: int
     sent: int
@@ -72,8 +73,13 @@ class Canary:
     unsettled: int
 
     @property
+    def place_free(self) -> bool:
+        return self.taken < self.size
+
+    @property
     def free(self) -> int:
-        return max(0, self.size - self.taken)
+        """How many new devices may take part: never more than twice as many as there are places."""
+        return max(0, min(self.size - self.taken, gate.CANARY_TRIES * self.size - self.sent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +97,23 @@ def measure_pace(deployment: Deployment, options: DeploymentOptions) -> Pace:
 
 
 def measure_canary(deployment: Deployment, options: DeploymentOptions) -> Canary:
-    return Canary(*_row(_CANARY, {"id": deployment.pk, "canary": options.canary}))
+    params = {
+        "id": deployment.pk,
+        "canary": options.canary,
+        "collecting": deployment.canary_state == CanaryState.COLLECTING,
+        "never_bad": list(retry.NEVER_BAD),
+    }
+    return Canary(*_row(_CANARY, params))
 
 
 def measure_failures(deployment: Deployment, *, always_ok: bool = False) -> Failures:
     """What the failure limit counts. `ok` stays 0 while nothing is bad unless `always_ok`: counting a
     hundred thousand successes for a limit that cannot trip would slow every send."""
-    params = {"id": deployment.pk, "since": deployment.failures_count_from or deployment.created_at}
+    params = {
+        "id": deployment.pk,
+        "since": deployment.failures_count_from or deployment.created_at,
+        "never_bad": list(retry.NEVER_BAD),
+    }
     (bad,) = _row(_BAD, params)
     ok = _row(_OK, params)[0] if bad or always_ok else 0
     return Failures(ok, bad)
@@ -114,7 +130,7 @@ def canary_verdict(
         bad=counts.bad,
         unsettled_acknowledged=counts.unsettled,
         sent=counts.sent,
-        place_free=counts.free > 0,
+        place_free=counts.place_free,
         elapsed_ms=deployment.canary_elapsed_ms,
         timeout_ms=milliseconds(options.canary_timeout_min),
         soak_ms=milliseconds(options.canary_soak_min),
@@ -140,6 +156,5 @@ def canary_gate_shut(deployment: Deployment, counts: Canary | None) -> bool:
 def _row(sql: str, params: dict[str, Any]) -> tuple[Any, ...]:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        row = cursor.fetchone()
-    assert row is not None
+        row: tuple[Any, ...] = cursor.fetchone()
     return row

@@ -119,7 +119,7 @@ def _insert_tasks(deployment: Deployment, terms: Terms) -> list[tuple[str, int, 
     params = terms.params() | {"id": deployment.pk, "ending": list(ENDING), **chosen.params}
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def _from_version(deployment: Deployment) -> int | None:

@@ -29,12 +29,15 @@ _PUSHED: Final = "UPDATE deployment_attempt SET pushed_at = %s WHERE task_id = %
 
 def push_claims(claims: list[Claim]) -> None:
     """Each claim is still checked: it may have been canceled, or handed out by a heartbeat, meanwhile."""
-    messages, by_task = [], {claim.task_id: claim for claim in claims if not _late(claim)}
+    by_task = {claim.task_id: claim for claim in claims if not _late(claim)}
     tasks = attempts.read("t.id = ANY(%s) AND t.status = 'sending'", [list(by_task)]) if by_task else []
-    for task in tasks:
-        if task.attempt == by_task[task.id].attempt and not task.stop_reason:
-            messages.append(_message(task, by_task[task.id].fcm_token))
-    results = push.send(messages)
+    results = push.send(
+        [
+            _message(task, by_task[task.id].fcm_token)
+            for task in tasks
+            if task.attempt == by_task[task.id].attempt and not task.stop_reason
+        ]
+    )
     now = timezone.now()
     for result in results:
         _record(by_task[result.reference], result, now)

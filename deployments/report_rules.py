@@ -6,11 +6,8 @@ from typing import Final, Literal
 
 from deployments import attempts, retry
 from deployments.attempts import Change, Task
-from deployments.report_body import Report
-from deployments.states import AGENT_PACKAGE, AGENT_SKIPS, ENDING, PHASE_ORDER, PausedReason, TaskStatus
-
-# "Stopped as told": the reasons of the 410 that an agent may give back.
-STOP_WORDS: Final = frozenset({*PausedReason.values, "paused", "canceled", "settled", "over"})
+from deployments.report_body import STOP_REASONS, Report
+from deployments.states import AGENT_PACKAGE, AGENT_SKIPS, ENDING, PHASE_ORDER, TaskStatus
 
 Kind = Literal["apply", "same", "refuse", "truth"]
 
@@ -133,7 +130,7 @@ def _acknowledged(task: Task, change: Change, now: datetime) -> Change:
 
 def _skip(task: Task, report: Report, now: datetime) -> Change:
     code, text = report.error_code or "device_condition", report.error_text or ""
-    if code in STOP_WORDS:
+    if code in STOP_REASONS:
         return attempts.back_to_queue(task, now, event="Stopped as told", outcome="stopped", code=code)
     if code == "outside_window":
         return _window_closed(task, now)
@@ -196,7 +193,7 @@ def _settled(task: Task, report: Report, now: datetime) -> Decision:
     """The attempt has ended. What settled it, and steps before that, are known; the rest is refused."""
     if task.status == TaskStatus.SKIPPED and task.in_flight_until is not None:
         return _after_cancel(task, report, now)
-    if report.status == "skipped" and report.error_code in STOP_WORDS:
+    if report.status == "skipped" and report.error_code in STOP_REASONS:
         return SAME
     if report.status in ("failed", "skipped"):
         known = _settled_by(task, report)
@@ -229,7 +226,7 @@ def _after_cancel(task: Task, report: Report, now: datetime) -> Decision:
     if report.status not in ("failed", "skipped"):
         return Decision("refuse", why="The task was canceled")
     code = _default_code(report)
-    told = report.status == "skipped" and code in STOP_WORDS
+    told = report.status == "skipped" and code in STOP_REASONS
     event = "Stopped as told" if told else f"After the cancel the agent reported {report.status}"
     change = attempts.clear_device(
         task, now, outcome="stopped" if told else report.status, code=code, event=event

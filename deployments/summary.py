@@ -110,7 +110,7 @@ def _count(deployment: Deployment) -> dict[str, Any]:
 def _rows(deployment: Deployment, measured: Terms) -> list[tuple[str, str, int]]:
     with connection.cursor() as cursor:
         cursor.execute(_NUMBERS, measured.params() | {"id": deployment.pk})
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def _tally(rows: Iterable[tuple[str, str, int]]) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def _fetch(
     with connection.cursor() as cursor:
         params = _params(deployment, terms, wanted) | more
         cursor.execute(f"{_ROWS} {_FROM}{wanted.sql()} {tail}", params)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def _params(deployment: Deployment, terms: Terms, wanted: Filter) -> dict[str, Any]:

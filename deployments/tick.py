@@ -85,6 +85,8 @@ def _candidates(now: Turn) -> list[turns.Candidate]:
         return turns.ready_in_order(deployment, terms, now.room)
     if now.canary.free and _look_at_all(deployment, terms.now):
         turns.settle_waiting(deployment, terms)
+    else:
+        turns.settle_canary(deployment, terms)
     return canary.pick_for_push(deployment, terms, now.canary, now.room)
 
 
@@ -146,7 +148,7 @@ def mark_throttled(now: Turn) -> None:
 def _change(sql: str, deployment: Deployment, terms: Terms, **more: Any) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql, terms.params() | {"id": deployment.pk, **more})
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 # --- the end -------------------------------------------------------------------------------------------------
@@ -158,6 +160,8 @@ def _finish_if_done(deployment: Deployment) -> None:
         Q(status__in=[*WAITING, *IN_FLIGHT]) | Q(status="skipped", next_run_at__isnull=False)
     ).exists():
         return
+    if deployment.canary_state == CanaryState.COLLECTING and deployment.canary_reached_at is not None:
+        return  # the soak goes on, and ends in a verdict
     failed = _why_failed(deployment)
     to = DeploymentStatus.FAILED if failed else DeploymentStatus.COMPLETE
     moves.move(

@@ -45,10 +45,12 @@ changed AS (UPDATE deployment_task t SET status = 'skipped', reason = j.reason,
     WHERE t.id = j.id AND (t.status IN ('queued', 'throttled', 'waiting_window') OR t.next_run_at IS NOT NULL)
         AND t.in_flight_until IS NULL AND (j.final OR t.status <> 'skipped')
     RETURNING t.deployment_id, t.device_id, jsonb_build_object('task', t.id, 'reason', j.reason,
-        'before', CASE WHEN j.again THEN 'skipped' ELSE 'waiting' END, 'after', CASE WHEN j.final THEN 'ended' ELSE 'skipped' END) AS meta)"""
+        'before', CASE WHEN j.again THEN 'skipped' ELSE 'waiting' END,
+        'after', CASE WHEN j.final THEN 'ended' ELSE 'skipped' END) AS meta)"""
 
+# Who was skipped has lost its canary place and may win another.
 _REQUEUE: Final = f"""WITH changed AS (UPDATE deployment_task t
-    SET status = 'queued', reason = '', next_run_at = NULL, updated_at = %(now)s
+    SET status = 'queued', reason = '', next_run_at = NULL, is_canary = false, updated_at = %(now)s
     WHERE t.id = ANY(%(tasks)s) AND t.status = 'skipped' AND t.next_run_at IS NOT NULL
     RETURNING t.deployment_id, t.device_id, jsonb_build_object('task', t.id, 'before', 'skipped',
         'after', 'waiting') AS meta)
@@ -68,6 +70,7 @@ def _settle_sql(reason: str, which: str) -> str:
 
 _SETTLE_THESE: Final = _settle_sql(REASON_OF_ONE, "t.id = ANY(%(tasks)s)")
 _SETTLE_WAITING: Final = _settle_sql(REASON_OF_MANY, _WAITING)
+_SETTLE_CANARY: Final = _settle_sql(REASON_OF_ONE, f"t.is_canary AND {_WAITING}")
 _SETTLE_ALL: Final = _settle_sql(
     REASON_OF_MANY, f"({_WAITING} OR t.status = 'skipped' AND t.next_run_at IS NOT NULL)"
 )
@@ -86,6 +89,11 @@ def settle_tasks(deployment: Deployment, terms: Terms, task_ids: list[int]) -> i
 def settle_waiting(deployment: Deployment, terms: Terms) -> int:
     """Every waiting device's turn has come."""
     return _settle(_SETTLE_WAITING, deployment, terms)
+
+
+def settle_canary(deployment: Deployment, terms: Terms) -> int:
+    """Canary devices that try again come first, so their turn has come whether or not a place is free."""
+    return _settle(_SETTLE_CANARY, deployment, terms)
 
 
 def settle_all(deployment: Deployment, terms: Terms) -> int:
@@ -110,7 +118,7 @@ def requeue(task_ids: list[int], terms: Terms) -> int:
             _REQUEUE,
             {"tasks": task_ids, "now": terms.now, "meta": "{}", **_signature("Ready again")},
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def ready_in_order(deployment: Deployment, terms: Terms, room: int) -> list[Candidate]:
@@ -138,7 +146,7 @@ def ready_in_order(deployment: Deployment, terms: Terms, room: int) -> list[Cand
 def _next(deployment: Deployment, terms: Terms, limit: int, offset: int) -> list[tuple[int, int, bool, str]]:
     with connection.cursor() as cursor:
         cursor.execute(_NEXT, _params(deployment, terms) | {"limit": limit, "offset": offset})
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def _settle(sql: str, deployment: Deployment, terms: Terms, **more: Any) -> int:
@@ -152,7 +160,7 @@ def _settle(sql: str, deployment: Deployment, terms: Terms, **more: Any) -> int:
     }
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def _params(deployment: Deployment, terms: Terms) -> dict[str, Any]:

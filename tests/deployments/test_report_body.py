@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from deployments.report_body import SKIP_CODES, STATUSES, Report, parse
-from deployments.report_rules import STOP_WORDS
+from deployments.report_body import SKIP_CODES, STATUSES, STOP_REASONS, Report, parse
 from deployments.retry import ERROR_CODES
 
 
@@ -205,4 +204,4 @@ def test_every_error_code_is_known_in_every_place(code: str) -> None:
 
 
 def test_every_reason_to_stop_is_known_as_a_skip() -> None:
-    assert STOP_WORDS <= SKIP_CODES
+    assert STOP_REASONS <= SKIP_CODES
