@@ -1,0 +1,88 @@
+"""What a person looks at first: held and running deployments, the switch, and one device's deployments."""
+
+from typing import Any, Final
+
+from django.db import connection
+
+from apks.models import Apk, ApkVersion
+from deployments import summary
+from deployments.details import words_of
+from deployments.eligibility import OBSERVED, REASON_OF_ONE, REQUIRED, shown
+from deployments.headline import state_words
+from deployments.models import Deployment, DeploymentTask, FleetSwitch
+from deployments.states import LIVE, DeploymentStatus, TaskStatus
+from devices.models import Device
+
+SHOWN: Final = 50
+
+_ONE: Final = f"""SELECT r.reason, {OBSERVED}, {REQUIRED} FROM (
+        SELECT t.device_id, {shown(REASON_OF_ONE)} AS reason FROM deployment_task t
+        JOIN device d ON d.id = t.device_id LEFT JOIN heartbeat h ON h.device_id = d.id
+        WHERE t.id = %(task_id)s) r
+    JOIN device d ON d.id = r.device_id LEFT JOIN heartbeat h ON h.device_id = d.id"""
+
+
+def kill_switch_on() -> FleetSwitch | None:
+    return FleetSwitch.objects.select_related("changed_by").filter(kill_switch=True).first()
+
+
+def overview() -> dict[str, Any]:
+    """Held ones first, then running and queued ones, newest first; and which of the first steps are done."""
+    live = Deployment.objects.filter(status__in=LIVE).select_related("to_version__apk", "target")
+    found = list(live.order_by("-id")[:SHOWN])
+    counts = summary.counts_by_status([deployment.pk for deployment in found])
+    rows = {
+        deployment.pk: {
+            "deployment": deployment,
+            "state": state_words(deployment.status, deployment.paused_reason),
+            "counts": counts[deployment.pk],
+        }
+        for deployment in found
+    }
+    paused = {deployment.pk for deployment in found if deployment.status == DeploymentStatus.PAUSED}
+    return {
+        "held": [rows[pk] for pk in rows if pk in paused],
+        "moving": [rows[pk] for pk in rows if pk not in paused],
+        "switch": FleetSwitch.objects.get(),
+        "steps": None if found or Deployment.objects.exists() else _first_steps(),
+    }
+
+
+def _first_steps() -> dict[str, bool]:
+    return {
+        "device": Device.objects.exists(),
+        "package": Apk.objects.filter(managed=True).exists(),
+        "version": ApkVersion.objects.exists(),
+    }
+
+
+def of_device(device_id: int) -> list[dict[str, Any]]:
+    """The device's tasks, newest first, each that has not succeeded with its reason, observed and required."""
+    tasks = DeploymentTask.objects.filter(device_id=device_id).order_by("-id")
+    related = ("deployment__apk", "deployment__to_version__apk", "deployment__target")
+    return [_of_task(task) for task in tasks.select_related(*related)[:SHOWN]]
+
+
+def _of_task(task: DeploymentTask) -> dict[str, Any]:
+    deployment = task.deployment
+    words: dict[str, Any] = {"reason": "", "observed": "", "required": ""}
+    if task.status in (TaskStatus.FAILED, TaskStatus.SUCCEEDED) or deployment.status not in LIVE:
+        words["reason"] = task.error_code or task.reason
+    else:
+        words = _why_not(task)
+    return {
+        "task": task,
+        "deployment": deployment,
+        "state": state_words(deployment.status, deployment.paused_reason),
+        "final": task.status == TaskStatus.SKIPPED and task.next_run_at is None,
+        **words,
+        **words_of(words["reason"]),
+    }
+
+
+def _why_not(task: DeploymentTask) -> dict[str, Any]:
+    params = summary.terms_of(task.deployment).params() | {"task_id": task.pk}
+    with connection.cursor() as cursor:
+        cursor.execute(_ONE, params)
+        row = cursor.fetchone()
+    return dict(zip(("reason", "observed", "required"), row or ("", "", ""), strict=True))

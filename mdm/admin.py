@@ -1,0 +1,191 @@
+"""Accounts as Django shows them, API tokens, the audit log and the beats of workers."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar, cast
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.urls.resolvers import URLPattern
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from mdm import api_tokens
+from mdm.admin_site import Act, RecordAdmin, UtcField, act_page, person, time_html
+from mdm.models import ApiToken, AuditEvent, WorkerBeat
+
+admin.site.site_header = admin.site.site_title = "NexMDM Deployments"
+admin.site.site_url = None  # there is nothing but the admin and the API
+admin.site.empty_value_display = "–"
+
+admin.site.unregister([Group, User])
+
+
+@admin.register(User)
+class PeopleAdmin(UserAdmin):  # type: ignore[type-arg]
+    """Django's own, but what the system writes is not typed: the stock inputs for it have no labels."""
+
+    readonly_fields = ("last_login", "date_joined")
+    filter_horizontal = ()  # its search icon is no valid ARIA
+
+
+@admin.register(Group)
+class GroupsAdmin(GroupAdmin):
+    filter_horizontal = ()
+
+
+class IssueApiTokenForm(forms.Form):
+    name = forms.CharField(max_length=100, help_text="What will use it.")
+    read_only = forms.BooleanField(
+        label="Read only", required=False, help_text="May see, dry-run and export, nothing else."
+    )
+    expires_at = UtcField(label="Expires (UTC)", required=False, help_text="Empty: in a year.")
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(RecordAdmin):
+    """Everybody sees, issues and revokes his own; who may view all tokens sees all."""
+
+    add_words = "Issue a token"
+    list_display = ("name", "user", "read_only", "state", "expires", "last_used", "revoke")
+    list_select_related = ("user",)
+    search_fields = ("name", "user__username")
+    fields = ("name", "user", "read_only", "created", "expires", "last_used", "state")
+    readonly_fields = fields
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return request.user.is_staff
+
+    def has_view_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
+        return obj is None or obj.user == request.user or request.user.has_perm("mdm.view_apitoken")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        found = super().get_queryset(request)
+        return found if request.user.has_perm("mdm.view_apitoken") else found.filter(user=request.user)
+
+    @admin.display(description="State")
+    def state(self, token: ApiToken) -> str | SafeString:
+        if token.revoked_at:
+            return format_html("revoked {}", time_html(token.revoked_at))
+        return "valid" if token.user.is_active else "void: the user is inactive"
+
+    @admin.display(description="Created", ordering="created_at")
+    def created(self, token: ApiToken) -> SafeString:
+        return time_html(token.created_at)
+
+    @admin.display(description="Expires", ordering="expires_at")
+    def expires(self, token: ApiToken) -> SafeString:
+        return time_html(token.expires_at)
+
+    @admin.display(description="Last used", ordering="last_used_at")
+    def last_used(self, token: ApiToken) -> SafeString:
+        return time_html(token.last_used_at)
+
+    @admin.display(description="Revoke")
+    def revoke(self, token: ApiToken) -> str | SafeString:
+        if token.revoked_at:
+            return ""
+        address = reverse("admin:mdm_apitoken_revoke", args=[token.pk])
+        return format_html('<a href="{}" aria-label="Revoke {}">Revoke…</a>', address, token.name)
+
+    def get_urls(self) -> list[URLPattern]:
+        revoke = self.admin_site.admin_view(self.revoke_view)
+        return [path("<int:pk>/revoke/", revoke, name="mdm_apitoken_revoke"), *super().get_urls()]
+
+    def add_view(self, request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
+        """Issues a token for whoever is signed in and shows it once."""
+
+        def carry_out(data: Mapping[str, Any]) -> HttpResponse:
+            actor = person(request)
+            expires_at = cast("datetime | None", data["expires_at"])
+            _, text = api_tokens.issue(
+                actor,
+                cast(User, request.user),
+                name=data["name"],
+                read_only=data["read_only"],
+                expires_at=expires_at,
+            )
+            line = "Send it as: Authorization: Bearer …"
+            return shown_once(request, title="Your API token", secret=text, back=back, line=line)
+
+        back = reverse("admin:mdm_apitoken_changelist")
+        act = Act(
+            title="Issue an API token",
+            button="Issue token",
+            back=back,
+            permission="",
+            carry_out=carry_out,
+            form_class=IssueApiTokenForm,
+            lines=["It is yours, has your permissions, and is void while your account is inactive."],
+        )
+        return act_page(request, self.admin_site, act, [("API tokens", back)])
+
+    def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        def carry_out(_: Mapping[str, Any]) -> str:
+            api_tokens.revoke(person(request), pk)
+            return "The token is void."
+
+        back = reverse("admin:mdm_apitoken_changelist")
+        act = Act(
+            title="Revoke an API token",
+            button="Revoke token",
+            back=back,
+            permission="",  # one's own needs none; the domain call knows
+            carry_out=carry_out,
+            lines=["Scripts that use it are refused from now on. It cannot be taken back."],
+            danger=True,
+        )
+        return act_page(request, self.admin_site, act, [("API tokens", back)])
+
+
+def shown_once(request: HttpRequest, *, title: str, secret: str, back: str, line: str) -> HttpResponse:
+    """The only page that ever shows this text."""
+    site = admin.site.each_context(request)
+    context = {**site, "title": title, "secret": secret, "back": back, "line": line}
+    return TemplateResponse(request, "nx/shown_once.html", context)
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(RecordAdmin):
+    """What concerns no deployment. The database refuses changes as well."""
+
+    list_display = ("at", "actor", "action", "subject", "level", "message")
+    list_filter = ("level", "subject_kind")
+    search_fields = ("actor__startswith", "action__startswith", "message")
+    search_help_text = "Actor or action by their beginning, or a part of the message."
+    fields = ("at", "actor", "action", "subject", "level", "message", "details")
+    readonly_fields = fields
+    sortable_by: ClassVar[tuple[str, ...]] = ()
+
+    @admin.display(description="When")
+    def at(self, event: AuditEvent) -> SafeString:
+        return time_html(event.created_at)
+
+    @admin.display(description="About")
+    def subject(self, event: AuditEvent) -> str:
+        return f"{event.subject_kind} {event.subject_id}".strip()
+
+    @admin.display(description="Details")
+    def details(self, event: AuditEvent) -> SafeString:
+        return format_html("<pre>{}</pre>", json.dumps(event.meta, indent=2, ensure_ascii=False))
+
+
+@admin.register(WorkerBeat)
+class WorkerBeatAdmin(RecordAdmin):
+    list_display = ("name", "part", "at")
+    readonly_fields = ("at",)
+    fields = ("name", "part", "at")
+
+    @admin.display(description="Last proof of work", ordering="beat_at")
+    def at(self, beat: WorkerBeat) -> SafeString:
+        return time_html(beat.beat_at)

@@ -1,0 +1,177 @@
+"""What the pages of every app share: who asks, read-only records, bounded counts, forms that call the domain."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db import models
+from django.forms import DateTimeField, DateTimeInput, Form
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from mdm.door import request_id
+from mdm.people import Actor
+from mdm.problems import Forbidden, NotFound, Problem, Unauthorized
+
+if TYPE_CHECKING:
+    BaseAdmin: TypeAlias = admin.ModelAdmin[Any]
+else:
+    BaseAdmin = admin.ModelAdmin
+
+COUNTED_TO: Final = 10_000
+
+
+def person(request: HttpRequest) -> Actor:
+    """Who is signed in; the views below admin_view let nobody else through."""
+    return Actor.person(cast(User, request.user), request_id=request_id(request))
+
+
+def time_html(moment: datetime | None, missing: str = "never") -> SafeString:
+    """An instant for people and machines: absolute, to the second, with its zone."""
+    if moment is None:
+        return format_html('<span class="nx-quiet">{}</span>', missing)
+    local = timezone.localtime(moment)
+    return format_html(
+        '<time datetime="{}">{} {}</time>',
+        local.isoformat(timespec="seconds"),
+        local.strftime("%-d %b %Y %H:%M:%S"),
+        local.tzname(),
+    )
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts no further than 10,000: beyond that people search, and an exact count costs a scan."""
+
+    @cached_property
+    def count(self) -> int:
+        rows = cast("models.QuerySet[Any]", self.object_list)
+        return rows.order_by()[:COUNTED_TO].count()
+
+
+class RecordAdmin(BaseAdmin):
+    """Rows that people look at and only the domain writes."""
+
+    show_full_result_count = False
+    paginator = BoundedPaginator
+    list_per_page = 50
+    add_words = ""
+    actions: Sequence[Any] | None = None
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        plural = str(self.opts.verbose_name_plural)
+        title = {"title": plural[:1].upper() + plural[1:], "add_words": self.add_words}
+        return super().changelist_view(request, title | (extra_context or {}))  # type: ignore[return-value]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def found(model_admin: BaseAdmin, request: HttpRequest, pk: int) -> Any:
+    """The row that this person may see, or Django's 404."""
+    row = model_admin.get_object(request, str(pk))
+    if row is None:
+        raise Http404("There is no such row.")
+    return row
+
+
+class UtcInput(DateTimeInput):
+    """The browser's own picker; the stock split widget has inputs without labels."""
+
+    input_type = "datetime-local"
+
+    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
+        super().__init__({"step": "1", **(attrs or {})}, format="%Y-%m-%dT%H:%M:%S")
+
+
+class UtcField(DateTimeField):
+    """An instant typed in UTC; the label has to say so."""
+
+    widget = UtcInput
+
+
+def refuse(problem: Problem) -> None:
+    """Raises what Django answers with a page of its own, where no form can mend it."""
+    if isinstance(problem, Forbidden | Unauthorized):
+        raise PermissionDenied(problem.detail) from problem
+    if isinstance(problem, NotFound):
+        raise Http404(problem.detail) from problem
+
+
+def add_problem(form: Form, problem: Problem) -> None:
+    """What the domain refused, beside the inputs it is about, else above the form."""
+    said = {
+        name.rpartition("target.")[2].removeprefix("options."): text for name, text in problem.errors.items()
+    }
+    known = {name: text for name, text in said.items() if name in form.fields}
+    for name, text in known.items():
+        form.add_error(name, text)
+    if not known:
+        form.add_error(None, problem.detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One thing a person does on a page of its own: it says what will happen, asks what is needed, does it.
+
+    `carry_out` gets the cleaned data and returns the sentence of success, or the answer itself.
+    """
+
+    title: str
+    button: str
+    back: str
+    permission: str
+    carry_out: Callable[[Mapping[str, Any]], str | HttpResponse]
+    lines: Sequence[str] = ()
+    form_class: type[Form] = Form
+    initial: Mapping[str, Any] = field(default_factory=dict)
+    danger: bool = False
+    keep: str = "Go back"
+
+
+def act_page(
+    request: HttpRequest, site: admin.AdminSite, act: Act, crumbs: Sequence[tuple[str, str]]
+) -> HttpResponse:
+    """Shows the form; on POST carries out, and shows what was refused with the status of the refusal."""
+    if act.permission and not person(request).may(act.permission):
+        raise PermissionDenied(f"Your account lacks the permission {act.permission}.")
+    posted = request.method == "POST"
+    form = act.form_class(
+        request.POST if posted else None,
+        request.FILES if posted else None,
+        initial=dict(act.initial),
+        label_suffix="",
+    )
+    status = 200
+    if posted and form.is_valid():
+        try:
+            done = act.carry_out(form.cleaned_data)
+        except Problem as problem:
+            refuse(problem)
+            add_problem(form, problem)
+            status = problem.status
+        else:
+            return done if isinstance(done, HttpResponse) else _back(request, act, done)
+    context = {**site.each_context(request), "title": act.title, "act": act, "form": form, "crumbs": crumbs}
+    return TemplateResponse(request, "nx/act.html", context, status=status)
+
+
+def _back(request: HttpRequest, act: Act, sentence: str) -> HttpResponse:
+    messages.success(request, sentence)
+    return HttpResponseRedirect(act.back)

@@ -1,0 +1,67 @@
+"""A real browser against a live server: Debian's Chromium, nothing swallowed from its console."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+# Playwright's sync API runs an event loop in the thread of the test, which Django takes for async code.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+AXE = (Path(__file__).parent / "vendor/axe-core-4.14.1/axe.min.js").read_text()
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser, live_server: Any) -> Iterator[Page]:
+    """A signed-out page; the test fails on any message of console, page or Content-Security-Policy, and on
+    any request that leaves the server."""
+    context = browser.new_context(base_url=live_server.url, viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(15_000)
+    found: list[str] = []
+    opened = context.new_page()
+    opened.on("console", lambda message: _note_message(message, found))
+    opened.on("pageerror", lambda error: found.append(str(error)))
+    opened.on("request", lambda request: _note_foreign(request.url, live_server.url, found))
+    yield opened
+    context.close()
+    assert found == []
+
+
+def _note_message(message: ConsoleMessage, found: list[str]) -> None:
+    if message.type in ("error", "warning"):
+        found.append(f"{message.type}: {message.text}")
+
+
+def _note_foreign(address: str, home: str, found: list[str]) -> None:
+    if not address.startswith((home, "data:")):
+        found.append(f"left for {address}")
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds on the page as it is; through the debugger, since the page itself may not eval."""
+    session = page.context.new_cdp_session(page)
+    session.send("Runtime.evaluate", {"expression": AXE})
+    shape = "v => v.id + ': ' + v.nodes.map(n => n.html).join(' | ')"
+    run = f"axe.run(document, {{runOnly: {RULES}, preload: false}}).then(r => r.violations.map({shape}))"
+    answer = session.send(
+        "Runtime.evaluate", {"expression": run, "awaitPromise": True, "returnByValue": True}
+    )
+    session.detach()
+    return list(answer["result"]["value"])
+
+
+def sideways(page: Page) -> int:
+    """How many pixels the page is wider than the window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
