@@ -212,7 +212,8 @@ def failed(task: Task, code: str, text: str, now: datetime, *, acknowledged: boo
         "last_error": text,
         "failures": task.failures + counted,
     }
-    if acknowledged and code not in retry.NEVER_BAD:
+    bad_already = retry.counts_as_bad_while_waiting(code) or isinstance(verdict, retry.GiveUp)
+    if acknowledged and bad_already and code not in retry.NEVER_BAD:
         columns["acknowledged_failure_at"] = now
     label = retry.explain(code).label
     ledger = {"finished_at": now, "outcome": "failed", "error_code": code}

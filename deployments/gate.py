@@ -5,9 +5,12 @@ is neither. Shares are compared crosswise, so that no rounding decides.
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from deployments import wording
+
+# So many devices may be tried for each place.
+CANARY_TRIES: Final = 2
 
 CanaryState: TypeAlias = Literal["collecting", "soaking", "passed", "failed", "undecided"]
 
@@ -67,7 +70,7 @@ def canary(
             when=f"after {wording.span(timeout_ms / 1000)}",
             soak_left_ms=soak_left_ms,
         )
-    if place_free and sent >= 2 * size:
+    if place_free and sent >= CANARY_TRIES * size:
         tried = f"{_devices(sent)} were tried for {size:,} places and {ok:,} succeeded, {needed} had to"
         return CanaryVerdict("undecided", f"Canary undecided: {tried}.")
     early = f"{ok:,} of {_devices(size)} succeeded, {bad:,} failed, {needed} must succeed"

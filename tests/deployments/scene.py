@@ -46,18 +46,21 @@ def version(code: int = 121, *, package: str = PACKAGE, **more: Any) -> ApkVersi
     apk, _ = Apk.objects.get_or_create(
         package_name=package, defaults={"display_name": "NexMDM", "managed": True, "signer_sha256": "a" * 64}
     )
-    return ApkVersion.objects.create(
+    made, _ = ApkVersion.objects.get_or_create(
         apk=apk,
-        version_name=f"1.0.{code}",
         version_code=code,
-        download_url=f"/v1/artifacts/{code:064d}.apk",
-        sha256=f"{code:064d}",
-        size_bytes=1_000_000,
-        min_sdk=26,
-        signer_sha256="a" * 64,
-        signature_info={"schemes": ["v2"], "lineage": []},
-        **more,
+        defaults={
+            "version_name": f"1.0.{code}",
+            "download_url": f"/v1/artifacts/{apk.pk * 10_000 + code:064d}.apk",
+            "sha256": f"{apk.pk * 10_000 + code:064d}",
+            "size_bytes": 1_000_000,
+            "min_sdk": 26,
+            "signer_sha256": "a" * 64,
+            "signature_info": {"schemes": ["v2"], "lineage": []},
+            **more,
+        },
     )
+    return made
 
 
 def devices(
