@@ -46,11 +46,15 @@ class ApkVersion(models.Model):
     abis = ArrayField(models.CharField(max_length=40), default=list, blank=True)
     debuggable = models.BooleanField(default=False)
     signer_sha256 = models.CharField(max_length=64)
-    rebuild_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="rebuilds")
+    rebuild_of = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="rebuilds"
+    )
     notes = models.TextField(blank=True)
     uploaded_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     withdrawn_at = models.DateTimeField(null=True, editable=False)
-    withdrawn_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, editable=False, related_name="+")
+    withdrawn_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, editable=False, related_name="+"
+    )
     withdrawn_reason = models.CharField(max_length=500, blank=True, editable=False)
 
     class Meta:

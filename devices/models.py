@@ -51,7 +51,8 @@ class Device(models.Model):
             models.CheckConstraint(name="device_status", condition=Q(status__in=DeviceStatus.values)),
             models.CheckConstraint(
                 name="device_retired_since",
-                condition=Q(status="retired", retired_at__isnull=False) | Q(status="active", retired_at__isnull=True),
+                condition=Q(status="retired", retired_at__isnull=False)
+                | Q(status="active", retired_at__isnull=True),
             ),
         ]
         indexes: ClassVar = [
@@ -70,7 +71,9 @@ class Heartbeat(models.Model):
     A null value was never reported; `received_at` null = enrolled, but never heard of since.
     """
 
-    device = models.OneToOneField(Device, on_delete=models.CASCADE, primary_key=True, related_name="heartbeat")
+    device = models.OneToOneField(
+        Device, on_delete=models.CASCADE, primary_key=True, related_name="heartbeat"
+    )
     received_at = models.DateTimeField(null=True)
     battery = models.SmallIntegerField(null=True)
     charging = models.BooleanField(null=True)
@@ -103,7 +106,9 @@ class EnrollmentToken(models.Model):
     """Exchanged by a device for its own token. Only its SHA-256 is kept; the text is shown once."""
 
     digest = models.CharField(max_length=64, unique=True, editable=False)
-    created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, editable=False, related_name="+")
+    created_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, editable=False, related_name="+"
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     max_uses = models.PositiveIntegerField(null=True, blank=True)

@@ -8,7 +8,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -17,90 +16,191 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Apk',
+            name="Apk",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('package_name', models.CharField(max_length=223, unique=True)),
-                ('display_name', models.CharField(max_length=100)),
-                ('managed', models.BooleanField(default=False, help_text='On the allowlist: may be uploaded and deployed.')),
-                ('signer_sha256', models.CharField(blank=True, editable=False, max_length=64)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("package_name", models.CharField(max_length=223, unique=True)),
+                ("display_name", models.CharField(max_length=100)),
+                (
+                    "managed",
+                    models.BooleanField(
+                        default=False, help_text="On the allowlist: may be uploaded and deployed."
+                    ),
+                ),
+                ("signer_sha256", models.CharField(blank=True, editable=False, max_length=64)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'package',
-                'db_table': 'apk',
-                'ordering': ['package_name'],
-                'permissions': [('manage_apk', 'Can put packages on the allowlist and take them off')],
+                "verbose_name": "package",
+                "db_table": "apk",
+                "ordering": ["package_name"],
+                "permissions": [("manage_apk", "Can put packages on the allowlist and take them off")],
             },
         ),
         migrations.CreateModel(
-            name='ApkVersion',
+            name="ApkVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('version_name', models.CharField(max_length=255)),
-                ('version_code', models.IntegerField()),
-                ('download_url', models.CharField(help_text='Unsigned path; agents get it signed.', max_length=500)),
-                ('sha256', models.CharField(max_length=64)),
-                ('signature_info', models.JSONField(default=dict)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('size_bytes', models.BigIntegerField()),
-                ('min_sdk', models.IntegerField(default=1)),
-                ('target_sdk', models.IntegerField(null=True)),
-                ('abis', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), blank=True, default=list, size=None)),
-                ('debuggable', models.BooleanField(default=False)),
-                ('signer_sha256', models.CharField(max_length=64)),
-                ('notes', models.TextField(blank=True)),
-                ('withdrawn_at', models.DateTimeField(editable=False, null=True)),
-                ('withdrawn_reason', models.CharField(blank=True, editable=False, max_length=500)),
-                ('apk', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='apks.apk')),
-                ('rebuild_of', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='rebuilds', to='apks.apkversion')),
-                ('uploaded_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('withdrawn_by', models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("version_name", models.CharField(max_length=255)),
+                ("version_code", models.IntegerField()),
+                (
+                    "download_url",
+                    models.CharField(help_text="Unsigned path; agents get it signed.", max_length=500),
+                ),
+                ("sha256", models.CharField(max_length=64)),
+                ("signature_info", models.JSONField(default=dict)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                ("size_bytes", models.BigIntegerField()),
+                ("min_sdk", models.IntegerField(default=1)),
+                ("target_sdk", models.IntegerField(null=True)),
+                (
+                    "abis",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=40), blank=True, default=list, size=None
+                    ),
+                ),
+                ("debuggable", models.BooleanField(default=False)),
+                ("signer_sha256", models.CharField(max_length=64)),
+                ("notes", models.TextField(blank=True)),
+                ("withdrawn_at", models.DateTimeField(editable=False, null=True)),
+                ("withdrawn_reason", models.CharField(blank=True, editable=False, max_length=500)),
+                (
+                    "apk",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="versions", to="apks.apk"
+                    ),
+                ),
+                (
+                    "rebuild_of",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="rebuilds",
+                        to="apks.apkversion",
+                    ),
+                ),
+                (
+                    "uploaded_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "withdrawn_by",
+                    models.ForeignKey(
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'APK version',
-                'db_table': 'apk_version',
-                'ordering': ['apk__package_name', '-version_code'],
-                'permissions': [('upload_apkversion', 'Can upload APK versions'), ('withdraw_apkversion', 'Can withdraw APK versions')],
+                "verbose_name": "APK version",
+                "db_table": "apk_version",
+                "ordering": ["apk__package_name", "-version_code"],
+                "permissions": [
+                    ("upload_apkversion", "Can upload APK versions"),
+                    ("withdraw_apkversion", "Can withdraw APK versions"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='ApkArtifact',
+            name="ApkArtifact",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('abi', models.CharField(blank=True, help_text='Empty: for every ABI.', max_length=40)),
-                ('sha256', models.CharField(max_length=64)),
-                ('size_bytes', models.BigIntegerField()),
-                ('storage_name', models.CharField(max_length=200)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('apk_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='artifacts', to='apks.apkversion')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("abi", models.CharField(blank=True, help_text="Empty: for every ABI.", max_length=40)),
+                ("sha256", models.CharField(max_length=64)),
+                ("size_bytes", models.BigIntegerField()),
+                ("storage_name", models.CharField(max_length=200)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                (
+                    "apk_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="artifacts",
+                        to="apks.apkversion",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'apk_artifact',
+                "db_table": "apk_artifact",
             },
         ),
         migrations.AddIndex(
-            model_name='apkversion',
-            index=models.Index(fields=['sha256'], name='apk_version_sha256'),
+            model_name="apkversion",
+            index=models.Index(fields=["sha256"], name="apk_version_sha256"),
         ),
         migrations.AddConstraint(
-            model_name='apkversion',
-            constraint=models.UniqueConstraint(fields=('apk', 'version_code'), name='apk_version_code_once'),
+            model_name="apkversion",
+            constraint=models.UniqueConstraint(fields=("apk", "version_code"), name="apk_version_code_once"),
         ),
         migrations.AddConstraint(
-            model_name='apkversion',
-            constraint=models.CheckConstraint(condition=models.Q(('version_code__gte', 1), ('version_code__lte', 2147483647)), name='apk_version_code_range'),
+            model_name="apkversion",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("version_code__gte", 1), ("version_code__lte", 2147483647)),
+                name="apk_version_code_range",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apkversion',
-            constraint=models.CheckConstraint(condition=models.Q(('withdrawn_at__isnull', True), models.Q(('withdrawn_reason', ''), _negated=True), _connector='OR'), name='apk_version_withdrawal'),
+            model_name="apkversion",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("withdrawn_at__isnull", True),
+                    models.Q(("withdrawn_reason", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="apk_version_withdrawal",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apkversion',
-            constraint=models.CheckConstraint(condition=models.Q(('rebuild_of__isnull', True), models.Q(('rebuild_of', models.F('id')), _negated=True), _connector='OR'), name='apk_version_rebuild_of_another'),
+            model_name="apkversion",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("rebuild_of__isnull", True),
+                    models.Q(("rebuild_of", models.F("id")), _negated=True),
+                    _connector="OR",
+                ),
+                name="apk_version_rebuild_of_another",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apkartifact',
-            constraint=models.UniqueConstraint(fields=('apk_version', 'abi'), name='apk_artifact_abi_once'),
+            model_name="apkartifact",
+            constraint=models.UniqueConstraint(fields=("apk_version", "abi"), name="apk_artifact_abi_once"),
         ),
     ]

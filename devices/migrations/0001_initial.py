@@ -9,7 +9,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -18,114 +17,256 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Device',
+            name="Device",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('alias', models.CharField(blank=True, max_length=120)),
-                ('serial', models.CharField(max_length=100, unique=True)),
-                ('model', models.CharField(max_length=100)),
-                ('manufacturer', models.CharField(blank=True, max_length=100)),
-                ('external_id', models.CharField(blank=True, max_length=100)),
-                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=60), blank=True, default=list, size=None)),
-                ('groups', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=60), blank=True, default=list, size=None)),
-                ('current_versions', models.JSONField(default=dict, editable=False)),
-                ('sdk_int', models.IntegerField(editable=False)),
-                ('abis', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=40), default=list, editable=False, size=None)),
-                ('agent_version', models.CharField(blank=True, editable=False, max_length=60)),
-                ('max_schema', models.IntegerField(editable=False, null=True)),
-                ('tz', models.CharField(blank=True, editable=False, max_length=64)),
-                ('fcm_token', models.CharField(blank=True, editable=False, max_length=4096)),
-                ('status', models.CharField(choices=[('active', 'Active'), ('retired', 'Retired')], default='active', max_length=7)),
-                ('retired_at', models.DateTimeField(editable=False, null=True)),
-                ('hold_until', models.DateTimeField(blank=True, help_text='No install starts before this time.', null=True)),
-                ('hold_reason', models.CharField(blank=True, max_length=200)),
-                ('enrolled_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("alias", models.CharField(blank=True, max_length=120)),
+                ("serial", models.CharField(max_length=100, unique=True)),
+                ("model", models.CharField(max_length=100)),
+                ("manufacturer", models.CharField(blank=True, max_length=100)),
+                ("external_id", models.CharField(blank=True, max_length=100)),
+                (
+                    "tags",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=60), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "groups",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=60), blank=True, default=list, size=None
+                    ),
+                ),
+                ("current_versions", models.JSONField(default=dict, editable=False)),
+                ("sdk_int", models.IntegerField(editable=False)),
+                (
+                    "abis",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=40), default=list, editable=False, size=None
+                    ),
+                ),
+                ("agent_version", models.CharField(blank=True, editable=False, max_length=60)),
+                ("max_schema", models.IntegerField(editable=False, null=True)),
+                ("tz", models.CharField(blank=True, editable=False, max_length=64)),
+                ("fcm_token", models.CharField(blank=True, editable=False, max_length=4096)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("active", "Active"), ("retired", "Retired")], default="active", max_length=7
+                    ),
+                ),
+                ("retired_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "hold_until",
+                    models.DateTimeField(
+                        blank=True, help_text="No install starts before this time.", null=True
+                    ),
+                ),
+                ("hold_reason", models.CharField(blank=True, max_length=200)),
+                (
+                    "enrolled_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
             ],
             options={
-                'db_table': 'device',
-                'ordering': ['id'],
+                "db_table": "device",
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='DeviceToken',
+            name="DeviceToken",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('digest', models.CharField(editable=False, max_length=64, unique=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('first_used_at', models.DateTimeField(editable=False, null=True)),
-                ('revoked_at', models.DateTimeField(editable=False, null=True)),
-                ('device', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to='devices.device')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("digest", models.CharField(editable=False, max_length=64, unique=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                ("first_used_at", models.DateTimeField(editable=False, null=True)),
+                ("revoked_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "device",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="tokens",
+                        to="devices.device",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'device_token',
-                'ordering': ['-id'],
+                "db_table": "device_token",
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='EnrollmentToken',
+            name="EnrollmentToken",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('digest', models.CharField(editable=False, max_length=64, unique=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
-                ('expires_at', models.DateTimeField(blank=True, null=True)),
-                ('max_uses', models.PositiveIntegerField(blank=True, null=True)),
-                ('uses', models.PositiveIntegerField(default=0, editable=False)),
-                ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=60), blank=True, default=list, size=None)),
-                ('groups', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=60), blank=True, default=list, size=None)),
-                ('revoked_at', models.DateTimeField(editable=False, null=True)),
-                ('created_by', models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('device', models.ForeignKey(blank=True, help_text='Made for this one known device.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='enrollment_tokens', to='devices.device')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("digest", models.CharField(editable=False, max_length=64, unique=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), editable=False
+                    ),
+                ),
+                ("expires_at", models.DateTimeField(blank=True, null=True)),
+                ("max_uses", models.PositiveIntegerField(blank=True, null=True)),
+                ("uses", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "tags",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=60), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "groups",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=60), blank=True, default=list, size=None
+                    ),
+                ),
+                ("revoked_at", models.DateTimeField(editable=False, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "device",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="Made for this one known device.",
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="enrollment_tokens",
+                        to="devices.device",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'enrollment_token',
-                'ordering': ['-id'],
-                'permissions': [('issue_enrollmenttoken', 'Can issue and revoke enrolment tokens')],
+                "db_table": "enrollment_token",
+                "ordering": ["-id"],
+                "permissions": [("issue_enrollmenttoken", "Can issue and revoke enrolment tokens")],
             },
         ),
         migrations.AddField(
-            model_name='device',
-            name='enrolled_with',
-            field=models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='devices', to='devices.enrollmenttoken'),
+            model_name="device",
+            name="enrolled_with",
+            field=models.ForeignKey(
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="devices",
+                to="devices.enrollmenttoken",
+            ),
         ),
         migrations.CreateModel(
-            name='Heartbeat',
+            name="Heartbeat",
             fields=[
-                ('device', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='heartbeat', serialize=False, to='devices.device')),
-                ('received_at', models.DateTimeField(null=True)),
-                ('battery', models.SmallIntegerField(null=True)),
-                ('charging', models.BooleanField(null=True)),
-                ('network', models.CharField(max_length=8, null=True)),
-                ('metered', models.BooleanField(null=True)),
-                ('free_storage_mb', models.IntegerField(null=True)),
-                ('doze_exempt', models.BooleanField(null=True)),
-                ('in_call', models.BooleanField(null=True)),
-                ('in_use', models.BooleanField(null=True)),
-                ('device_owner', models.BooleanField(null=True)),
+                (
+                    "device",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="heartbeat",
+                        serialize=False,
+                        to="devices.device",
+                    ),
+                ),
+                ("received_at", models.DateTimeField(null=True)),
+                ("battery", models.SmallIntegerField(null=True)),
+                ("charging", models.BooleanField(null=True)),
+                ("network", models.CharField(max_length=8, null=True)),
+                ("metered", models.BooleanField(null=True)),
+                ("free_storage_mb", models.IntegerField(null=True)),
+                ("doze_exempt", models.BooleanField(null=True)),
+                ("in_call", models.BooleanField(null=True)),
+                ("in_use", models.BooleanField(null=True)),
+                ("device_owner", models.BooleanField(null=True)),
             ],
             options={
-                'db_table': 'heartbeat',
-                'constraints': [models.CheckConstraint(condition=models.Q(('battery__isnull', True), models.Q(('battery__gte', 0), ('battery__lte', 100)), _connector='OR'), name='heartbeat_battery'), models.CheckConstraint(condition=models.Q(('network__isnull', True), ('network__in', ['wifi', 'ethernet', 'cellular', 'none']), _connector='OR'), name='heartbeat_network')],
+                "db_table": "heartbeat",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("battery__isnull", True),
+                            models.Q(("battery__gte", 0), ("battery__lte", 100)),
+                            _connector="OR",
+                        ),
+                        name="heartbeat_battery",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("network__isnull", True),
+                            ("network__in", ["wifi", "ethernet", "cellular", "none"]),
+                            _connector="OR",
+                        ),
+                        name="heartbeat_network",
+                    ),
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='enrollmenttoken',
-            constraint=models.CheckConstraint(condition=models.Q(('max_uses__isnull', True), ('uses__lte', models.F('max_uses')), _connector='OR'), name='enrollment_token_uses'),
+            model_name="enrollmenttoken",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("max_uses__isnull", True), ("uses__lte", models.F("max_uses")), _connector="OR"
+                ),
+                name="enrollment_token_uses",
+            ),
         ),
         migrations.AddIndex(
-            model_name='device',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['tags'], name='device_tags'),
+            model_name="device",
+            index=django.contrib.postgres.indexes.GinIndex(fields=["tags"], name="device_tags"),
         ),
         migrations.AddIndex(
-            model_name='device',
-            index=django.contrib.postgres.indexes.GinIndex(fields=['groups'], name='device_groups'),
+            model_name="device",
+            index=django.contrib.postgres.indexes.GinIndex(fields=["groups"], name="device_groups"),
         ),
         migrations.AddConstraint(
-            model_name='device',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['active', 'retired'])), name='device_status'),
+            model_name="device",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("status__in", ["active", "retired"])), name="device_status"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='device',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('retired_at__isnull', False), ('status', 'retired')), models.Q(('retired_at__isnull', True), ('status', 'active')), _connector='OR'), name='device_retired_since'),
+            model_name="device",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("retired_at__isnull", False), ("status", "retired")),
+                    models.Q(("retired_at__isnull", True), ("status", "active")),
+                    _connector="OR",
+                ),
+                name="device_retired_since",
+            ),
         ),
     ]

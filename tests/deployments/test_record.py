@@ -15,6 +15,10 @@ def test_the_flag_is_off_after_migrating() -> None:
 @pytest.mark.parametrize("change", ["UPDATE audit_event SET message = 'x'", "DELETE FROM audit_event"])
 def test_the_audit_log_refuses_every_change(change: str) -> None:
     AuditEvent.objects.create(actor="system", action="test", subject_kind="test", message="kept")
-    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+    with (
+        pytest.raises(IntegrityError, match="append-only"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
         cursor.execute(change)
     assert AuditEvent.objects.get().message == "kept"
