@@ -6,4 +6,4 @@ class DevicesConfig(AppConfig):
     verbose_name = "Devices"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401  registers the system checks of the push transport
+        from . import checks  # noqa: F401, PLC0415  registers the system checks of the push transport
