@@ -66,6 +66,8 @@ GOOGLE_APPLICATION_CREDENTIALS = env.str("GOOGLE_APPLICATION_CREDENTIALS", "")
 CHECKIN_INTERVAL_SEC = number("CHECKIN_INTERVAL_SEC", 3 if DEMO else 60, least=1)
 ONLINE_WITHIN_MIN = decimal_number("ONLINE_WITHIN_MIN", env.str("ONLINE_WITHIN_MIN", "15"))
 APPROVAL_ABOVE = number("APPROVAL_ABOVE", 0)
+if APPROVAL_ABOVE:  # better no start than a deployment that nobody had to approve
+    refuse("APPROVAL_ABOVE must be 0: approval by a second person is not available yet.")
 
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 EMAIL_BACKEND = EMAIL_CONFIG["EMAIL_BACKEND"]
