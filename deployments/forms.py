@@ -257,7 +257,14 @@ class PaceForm(forms.Form):
 
 class EngageForm(forms.Form):
     reason = forms.CharField(label="Reason", max_length=1000, help_text="Required; everybody sees it.")
-    changed_at = forms.CharField(widget=forms.HiddenInput, required=False)
+    changed_at = forms.CharField(label="State", widget=forms.HiddenInput)
+
+    def clean_changed_at(self) -> datetime:
+        """Which state the person saw; the domain refuses where it is another by now."""
+        try:
+            return datetime.fromisoformat(self.cleaned_data["changed_at"])
+        except ValueError:
+            raise forms.ValidationError("Load the page again.") from None
 
 
 class ReleaseForm(EngageForm):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from django import forms
@@ -105,11 +104,9 @@ def switch_page(request: HttpRequest, site: admin.AdminSite) -> HttpResponse:
 def _turn(actor: Actor, turn: Turn, form: forms.Form) -> Problem | None:
     given = form.cleaned_data
     try:
-        seen = datetime.fromisoformat(given["changed_at"]) if given["changed_at"] else None
-    except ValueError:
-        seen = None
-    try:
-        fleet_switch.change(actor, reason=given["reason"], expected_changed_at=seen, **turn.change)
+        fleet_switch.change(
+            actor, reason=given["reason"], expected_changed_at=given["changed_at"], **turn.change
+        )
     except Problem as problem:
         refuse(problem)
         add_problem(form, problem)
