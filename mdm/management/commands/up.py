@@ -143,7 +143,7 @@ def refuse_taken_port() -> None:
 
 
 def banner(login: str) -> str:
-    first = "open Apks → Apk versions and press Deploy beside a version" if settings.DEMO else "upload an APK"
+    first = "open APK versions and press Deploy beside a version" if settings.DEMO else "upload an APK"
     return (
         f"\nReady.\n  Open   {settings.PUBLIC_URL}/admin/\n  Login  {login}\n  First  {first}.\n"
         f"  Stop   Ctrl-C   (what the parts say: {settings.DATA_DIR / 'log'})\n"

@@ -1,0 +1,44 @@
+"""What a demo finds at its first start, and what a second start leaves alone."""
+
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from pytest_django import Settings
+
+from apks.models import Apk, ApkVersion
+from deployments import fleet_switch
+from deployments.models import FleetSwitch
+from mdm.models import AuditEvent
+from mdm.people import SYSTEM
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(settings: Settings, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path
+    settings.MEDIA_ROOT = tmp_path / "artifacts"
+
+
+def test_the_demo_has_two_signed_versions_of_an_allowed_package_and_the_flag_on() -> None:
+    call_command("seed_demo", verbosity=0)
+    assert Apk.objects.filter(managed=True).count() == 2
+    assert set(ApkVersion.objects.values_list("version_code", flat=True)) == {120, 121}
+    assert ApkVersion.objects.values("signer_sha256").distinct().count() == 1
+    assert FleetSwitch.objects.get().deployments_enabled
+    assert AuditEvent.objects.filter(action="fleet_switch", actor="system").count() == 1
+
+
+def test_seeding_twice_adds_nothing() -> None:
+    call_command("seed_demo", verbosity=0)
+    before = (ApkVersion.objects.count(), AuditEvent.objects.count())
+    call_command("seed_demo", verbosity=0)
+    assert (ApkVersion.objects.count(), AuditEvent.objects.count()) == before
+
+
+def test_the_flag_stays_off_once_a_person_has_switched_it_off() -> None:
+    call_command("seed_demo", verbosity=0)
+    fleet_switch.change(SYSTEM, deployments_enabled=False, reason="Not today")
+    call_command("seed_demo", verbosity=0)
+    assert not FleetSwitch.objects.get().deployments_enabled
