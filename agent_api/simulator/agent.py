@@ -11,6 +11,8 @@ from agent_api.simulator.tokens import NoToken
 from agent_api.simulator.wire import Reply
 
 UNKNOWN_TO_SERVER = {401, 404}
+REFUSED = {403, 409, 422}  # a person must act first; asking again at once would only fill the audit log
+LONG_SEC = 600.0
 REMEMBERED_JOBS = 20
 
 
@@ -24,6 +26,7 @@ class Agent:
         self._running: asyncio.Task[None] | None = None
         self._current: Job | None = None
         self._next: Command | None = None
+        self._retired = False
 
     async def run(self) -> None:
         if self.device.identity is None:
@@ -44,7 +47,8 @@ class Agent:
                 self.device.known_as(reply.body["device_id"], reply.body["device_token"])
                 self._record_identity(known=False)
                 return
-            await asyncio.sleep(backoff.after_failure(reply.retry_after))
+            told = LONG_SEC if reply.status in REFUSED else reply.retry_after
+            await asyncio.sleep(backoff.after_failure(told))
 
     async def _try_to_enrol(self) -> Reply:
         device = self.device
@@ -75,15 +79,17 @@ class Agent:
         told_packages = "packages" in body
         reply = await device.call("POST", f"/v1/agent/devices/{device_id}/heartbeat", body)
         if reply.ok:
+            self._retired = False
             self._backoff.succeeded()
             device.count("heartbeats")
             device.inventory_told = device.inventory_told or told_packages
             self._listen(reply.body.get("commands"))
             return self._interval(reply.body)
         device.count("heartbeats_failed")
-        if reply.status in UNKNOWN_TO_SERVER:
+        self._retired = self._retired or reply.status == 403
+        if reply.status in UNKNOWN_TO_SERVER and not self._retired:
             await self._forgotten()
-        return self._backoff.after_failure(reply.retry_after)
+        return self._backoff.after_failure(LONG_SEC if self._retired else reply.retry_after)
 
     def _interval(self, body: dict[str, Any]) -> float:
         own = self.device.behaviour.interval_sec

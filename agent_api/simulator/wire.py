@@ -14,7 +14,7 @@ from agent_api.simulator.pacing import retry_after
 
 TIMEOUT = httpx.Timeout(30, connect=5)
 MAX_ANSWER_BYTES = 1_000_000
-DOWNLOAD_LANES = 8
+DOWNLOAD_LANES = 32
 
 
 @dataclass(frozen=True, slots=True)

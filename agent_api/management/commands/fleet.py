@@ -5,7 +5,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from agent_api.simulator.identities import StateInUse
 from agent_api.simulator.statusline import Meter
 from agent_api.simulator.tokens import Fetch, NoToken
 from agent_api.simulator.wire import server_problem
+from devices.enrollment import demo_enrollment_tokens
 
 STATUS_LINE_SEC = 5.0
 MOST_DEVICES = 20_000
@@ -112,12 +112,11 @@ def demo_tokens() -> Fetch:
 
     def fetch() -> Mapping[str, str]:
         try:
-            tokens: Mapping[str, str] = import_module("devices.enrollment").demo_enrollment_tokens(wanted)
+            return demo_enrollment_tokens(wanted)
         except DatabaseError as error:
             raise NoToken(f"the database gives no enrolment token: {error}") from error
         finally:
             connections.close_all()
-        return tokens
 
     return fetch
 
