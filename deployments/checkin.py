@@ -21,6 +21,10 @@ _OPEN = """t.device_id = %s AND (t.status IN ('queued', 'throttled', 'waiting_wi
     ORDER BY t.deployment_id"""
 
 
+# What this heartbeat decides: a start, a miss or an end. Who was skipped already has no more to miss.
+_DECIDED = {False: {turns.READY, *MISSES, *ENDING}, True: set(ENDING)}
+
+
 @dataclass(frozen=True, slots=True)
 class CheckIn:
     server_time: datetime
@@ -62,11 +66,9 @@ def _claim(task: Task, now: datetime) -> dict[str, Any] | None:
         deployment.to_version, options, now, closing=eligibility.closing(options, now, deployment.pk)
     )
     reason = eligibility.reason_of(task.id, terms)
-    if task.status == TaskStatus.SKIPPED:
-        if reason != turns.READY:
-            return None
+    if task.status == TaskStatus.SKIPPED and reason == turns.READY:
         turns.requeue([task.id], terms)
-    elif reason != turns.READY and reason not in MISSES and reason not in ENDING:
+    elif reason not in _DECIDED[task.status == TaskStatus.SKIPPED]:
         return None
     if not measures.measure_pace(deployment, options).room.free:
         return None

@@ -68,9 +68,9 @@ def _use_turn(now: Turn) -> list[Claim]:
     if terms.closing.everywhere:
         return []
     turns.settle_deadlines(deployment, terms)
-    candidates = _candidates(now) if now.room else []
-    mark_throttled(now)
     pushes = settings.PUSH_TRANSPORT == "fcm" and not _push_held(deployment, terms.now)
+    candidates = _candidates(now, only_pushable=pushes) if now.room else []
+    mark_throttled(now)
     return dispatch.claim_for_push(now, candidates) if pushes and candidates else []
 
 
@@ -78,11 +78,11 @@ def _push_held(deployment: Deployment, now: datetime) -> bool:
     return deployment.push_not_before is not None and deployment.push_not_before > now
 
 
-def _candidates(now: Turn) -> list[turns.Candidate]:
-    """Decides misses for those whose turn has come; returns who could start."""
+def _candidates(now: Turn, *, only_pushable: bool) -> list[turns.Candidate]:
+    """Decides misses for those whose turn has come; returns who could start (whom a push reaches)."""
     deployment, terms = now.deployment, now.terms
     if now.canary is None:
-        return turns.ready_in_order(deployment, terms, now.room)
+        return turns.ready_in_order(deployment, terms, now.room, only_pushable=only_pushable)
     if now.canary.free and _look_at_all(deployment, terms.now):
         turns.settle_waiting(deployment, terms)
     else:
@@ -102,10 +102,13 @@ def _look_at_all(deployment: Deployment, now: datetime) -> bool:
 
 _SHUT: Final = """UPDATE deployment_task t SET status = 'waiting_window',
         next_run_at = greatest(t.next_run_at, %(opening)s)
-    FROM device d WHERE d.id = t.device_id AND t.deployment_id = %(id)s AND t.status IN ('queued', 'throttled')
+    FROM device d WHERE d.id = t.device_id AND t.deployment_id = %(id)s
+        AND (t.status IN ('queued', 'throttled') OR t.status = 'waiting_window' AND t.next_run_at < %(opening)s)
         AND (%(zone)s IS NULL OR COALESCE(NULLIF(d.tz, ''), %(server_tz)s) = %(zone)s)"""
-_OPEN: Final = """UPDATE deployment_task t SET status = 'queued',
-        next_run_at = CASE WHEN t.next_run_at > %(now)s THEN t.next_run_at END
+# Of who failed or skipped before, a time still to come is the back-off; of others it is an opening elsewhere: the
+# device has travelled.
+_OPEN: Final = """UPDATE deployment_task t SET status = 'queued', next_run_at =
+        CASE WHEN t.next_run_at > %(now)s AND (t.failures > 0 OR t.agent_skips > 0) THEN t.next_run_at END
     FROM device d WHERE d.id = t.device_id AND t.deployment_id = %(id)s AND t.status = 'waiting_window'
         AND NOT COALESCE(NULLIF(d.tz, ''), %(server_tz)s) = ANY(%(closed_zones)s::text[])"""
 
@@ -135,14 +138,17 @@ _UNTHROTTLE: Final = """UPDATE deployment_task SET status = 'queued'
 
 
 def mark_throttled(now: Turn) -> None:
-    """Only those that a limit holds back right now; refreshed when they are used up."""
+    """Only those that a limit holds back right now; refreshed when they are used up. One event per move."""
     deployment = now.deployment
-    marked = DeploymentTask.objects.filter(deployment=deployment, status=TaskStatus.THROTTLED).count()
-    if now.room:
-        if marked:
-            _change(_UNTHROTTLE, deployment, now.terms)
-    elif marked == 0:
-        _change(_THROTTLE, deployment, now.terms, limit=min(THROTTLED_SHOWN, now.options.concurrency))
+    marked = DeploymentTask.objects.filter(deployment=deployment, status=TaskStatus.THROTTLED).exists()
+    if now.room and marked:
+        count = _change(_UNTHROTTLE, deployment, now.terms)
+        audit.record(deployment.pk, f"Room again for {count:,} devices", meta={"count": count})
+    elif not now.room and not marked:
+        limit = min(THROTTLED_SHOWN, now.options.concurrency)
+        if count := _change(_THROTTLE, deployment, now.terms, limit=limit):
+            meta = {"count": count, "reason": now.pace.room.limited_by}
+            audit.record(deployment.pk, f"A limit holds back the next {count:,} devices", meta=meta)
 
 
 def _change(sql: str, deployment: Deployment, terms: Terms, **more: Any) -> int:

@@ -121,9 +121,11 @@ def requeue(task_ids: list[int], terms: Terms) -> int:
         return int(cursor.rowcount)
 
 
-def ready_in_order(deployment: Deployment, terms: Terms, room: int) -> list[Candidate]:
+def ready_in_order(
+    deployment: Deployment, terms: Terms, room: int, *, only_pushable: bool = False
+) -> list[Candidate]:
     """The next `room` devices that could start now, in the order of pushes; who missed a condition on the
-    way there is skipped. Held devices are passed over."""
+    way there is skipped. Held devices are passed over, and with `only_pushable` those that come by heartbeat."""
     ready: list[Candidate] = []
     missed: list[int] = []
     offset = 0
@@ -132,7 +134,7 @@ def ready_in_order(deployment: Deployment, terms: Terms, room: int) -> list[Cand
         for task_id, device_id, can_push, reason in rows:
             if len(ready) == room:
                 break
-            if reason == READY:
+            if reason == READY and (can_push or not only_pushable):
                 ready.append(Candidate(task_id, device_id, can_push))
             elif reason in MISSES or reason in ENDING:
                 missed.append(task_id)

@@ -1,0 +1,381 @@
+"""Whose turn has come, what is missed, and until when it is checked again (behaviour §1, §5, §7 and §9)."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from deployments import lifecycle, reaper, tick
+from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent, DeploymentTask
+from devices.models import Device
+from tests.deployments import scene
+
+pytestmark = pytest.mark.django_db
+
+LOW = {"battery": 5}
+
+
+def _in_order(*beats: dict[str, int]) -> list[Device]:
+    """Devices seen one second apart, the first one last seen most recently."""
+    now = timezone.now()
+    return [
+        scene.devices(1, beat={"received_at": now - timedelta(seconds=index), **beat})[0]
+        for index, beat in enumerate(beats)
+    ]
+
+
+def _statuses(deployment: Deployment, fleet: list[Device]) -> list[str]:
+    return [scene.task(deployment, device).status for device in fleet]
+
+
+# --- whose turn ----------------------------------------------------------------------------------------------
+
+
+def test_misses_are_decided_in_the_order_of_pushes_for_as_many_as_there_is_room() -> None:
+    fleet = _in_order(LOW, {}, LOW, LOW)
+    deployment = scene.start(fleet, concurrency=1)
+    assert _statuses(deployment, fleet) == ["skipped", "queued", "queued", "queued"]
+
+
+def test_without_room_nobodys_turn_has_come() -> None:
+    fleet = _in_order({}, LOW)
+    deployment = scene.start(fleet, concurrency=1)
+    assert scene.beat(fleet[0])
+    tick.advance(deployment.pk)
+    assert _statuses(deployment, fleet) == ["sending", "queued"]
+    scene.report(deployment, fleet[0], "succeeded")
+    tick.advance(deployment.pk)
+    assert _statuses(deployment, fleet) == ["succeeded", "skipped"]
+
+
+def test_held_devices_are_passed_over() -> None:
+    fleet = _in_order({}, {}, LOW)
+    Device.objects.filter(pk=fleet[0].pk).update(hold_until=timezone.now() + timedelta(hours=1))
+    deployment = scene.start(fleet, concurrency=2)
+    assert _statuses(deployment, fleet) == ["queued", "queued", "skipped"]
+    assert scene.reason(deployment, fleet[0]) == "device_hold"
+
+
+def test_a_hold_that_ends_lets_the_device_go() -> None:
+    (device,) = scene.devices(1, hold_until=timezone.now() + timedelta(hours=1), hold_reason="Inventory")
+    deployment = scene.start([device])
+    assert scene.beat(device) is None
+    assert scene.task(deployment, device).status == "queued"
+    Device.objects.update(hold_until=timezone.now())
+    assert scene.beat(device)
+
+
+def test_offline_devices_hold_no_slot_use_no_rate_and_never_keep_a_deployment_from_ending() -> None:
+    fleet = [*scene.devices(5, beat={"received_at": None}), *scene.devices(2)]
+    deployment = scene.start(fleet, concurrency=1, rate=2)
+    for device in fleet[5:]:
+        scene.install(deployment, device)
+    scene.age(deployment, seconds=60)
+    tick.advance(deployment.pk)
+    assert scene.counts(deployment) == {"skipped": 5, "succeeded": 2, "total": 7}
+    assert DeploymentAttempt.objects.count() == 2
+    scene.age(deployment, hours=24)
+    tick.advance(deployment.pk)
+    assert scene.state(deployment) == ("complete", "")
+    assert scene.reasons(deployment) == {"offline": 5}
+
+
+def test_a_limit_marks_only_the_next_few_and_the_log_says_so_once_per_move() -> None:
+    fleet = scene.devices(50)
+    deployment = scene.start(fleet, concurrency=3)
+    for device in fleet[:3]:
+        assert scene.beat(device)
+    for _ in range(3):
+        tick.advance(deployment.pk)
+    assert scene.counts(deployment) == {"queued": 44, "throttled": 3, "sending": 3, "total": 50}
+    (held,) = DeploymentEvent.objects.filter(meta__reason="concurrency_limit")
+    assert held.meta["count"] == 3
+    scene.report(deployment, fleet[0], "succeeded")
+    tick.advance(deployment.pk)
+    assert scene.counts(deployment) == {"queued": 47, "sending": 2, "succeeded": 1, "total": 50}
+
+
+def test_a_marked_device_is_claimed_like_any_other() -> None:
+    fleet = scene.devices(2)
+    deployment = scene.start(fleet, concurrency=1)
+    assert scene.beat(fleet[0])
+    tick.advance(deployment.pk)
+    assert scene.task(deployment, fleet[1]).status == "throttled"
+    scene.report(deployment, fleet[0], "succeeded")
+    assert scene.beat(fleet[1])
+
+
+# --- checked again until the deadline ------------------------------------------------------------------------
+
+
+def test_with_a_deadline_of_0_a_miss_is_final() -> None:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device], deadline_hours=0)
+    assert scene.beat(device, battery=5) is None
+    task = scene.task(deployment, device)
+    assert (task.status, task.reason, task.next_run_at) == ("skipped", "battery_low", None)
+    assert task.finished_at is not None
+    assert scene.beat(device) is None
+
+
+def test_a_miss_is_checked_again_until_the_deadline_after_the_first_miss() -> None:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device], deadline_hours=2)
+    assert scene.beat(device, battery=5) is None
+    first = scene.task(deployment, device).recheck_until
+    assert scene.beat(device)
+    scene.report(deployment, device, "failed", error_code="install_internal")
+    scene.age(deployment, hours=1)
+    assert scene.beat(device, battery=5) is None
+    assert first is not None
+    assert scene.task(deployment, device).recheck_until == first - timedelta(hours=1)
+    scene.age(deployment, hours=1)
+    tick.advance(deployment.pk)
+    task = scene.task(deployment, device)
+    assert (task.status, task.reason, task.next_run_at) == ("skipped", "battery_low", None)
+
+
+def test_a_miss_after_the_deadline_of_the_first_is_final_at_once() -> None:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device], deadline_hours=1)
+    assert scene.beat(device, battery=5) is None
+    assert scene.beat(device)
+    scene.report(deployment, device, "failed", error_code="install_internal")
+    scene.age(deployment, hours=2)
+    assert scene.beat(device, battery=5) is None
+    assert scene.task(deployment, device).next_run_at is None
+
+
+def test_the_last_check_keeps_the_last_reason() -> None:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device])
+    assert scene.beat(device, battery=5) is None
+    scene.readings(device, battery=90, network="cellular")
+    scene.age(deployment, hours=24)
+    tick.advance(deployment.pk)
+    assert scene.task(deployment, device).reason == "no_wifi"
+
+
+def test_after_a_pause_over_the_deadline_there_is_a_last_check() -> None:
+    well, low = scene.devices(2)
+    deployment = scene.start([well, low])
+    for device in (well, low):
+        assert scene.beat(device, battery=5) is None
+    lifecycle.pause(scene.admin(), deployment.pk)
+    scene.age(deployment, hours=30)
+    tick.advance(deployment.pk)
+    assert scene.beat(well) is None
+    assert scene.beat(low, battery=5) is None
+    assert DeploymentTask.objects.filter(finished_at=None).count() == 2
+    lifecycle.resume(scene.admin(), deployment.pk)
+    tick.advance(deployment.pk)
+    assert scene.task(deployment, well).status == "queued"
+    assert scene.task(deployment, low).finished_at is not None
+    assert scene.beat(well)
+
+
+def test_a_deadline_is_not_decided_while_the_canary_gate_is_shut() -> None:
+    fleet = scene.devices(2)
+    deployment = scene.start(canary=1)
+    assert scene.beat(fleet[1], battery=5) is None
+    assert scene.beat(fleet[0])
+    scene.age(deployment, hours=25)
+    scene.readings(fleet[1], battery=5)
+    DeploymentTask.objects.filter(device=fleet[0]).update(in_flight_until=timezone.now() + timedelta(hours=1))
+    Deployment.objects.update(canary_elapsed_ms=0, canary_clock_at=timezone.now())
+    tick.advance(deployment.pk)
+    task = scene.task(deployment, fleet[1])
+    assert (task.status, task.finished_at) == ("skipped", None)
+
+
+def test_a_skipped_device_that_got_the_version_elsewhere_has_ended_with_its_heartbeat() -> None:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device])
+    assert scene.beat(device, battery=5) is None
+    assert scene.beat(device, packages=[{"package": scene.PACKAGE, "version_code": 121}]) is None
+    task = scene.task(deployment, device)
+    assert (task.status, task.reason, task.next_run_at) == ("skipped", "already_installed", None)
+
+
+# --- an agent's own skips ------------------------------------------------------------------------------------
+
+
+def _skip(deployment: Deployment, device: Device, code: str = "device_condition") -> float:
+    """Seconds until it is checked again."""
+    assert scene.beat(device)
+    scene.report(deployment, device, "skipped", error_code=code, error="warming up")
+    due = scene.task(deployment, device).next_run_at
+    assert due is not None
+    return (due - timezone.now()).total_seconds()
+
+
+def _wait(deployment: Deployment, device: Device, seconds: float) -> None:
+    scene.age(deployment, seconds=seconds)
+    scene.quiet(device, seconds=seconds)
+
+
+def test_an_agents_skip_stands_until_its_first_heartbeat_after_the_back_off() -> None:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device], retry={"max": 3, "backoff_sec": 300})
+    assert 295 < _skip(deployment, device) <= 300
+    assert scene.beat(device) is None
+    assert scene.reason(deployment, device) == "device_condition"
+    _wait(deployment, device, 301)
+    tick.advance(deployment.pk)
+    assert scene.task(deployment, device).status == "skipped"
+    assert scene.beat(device)
+    assert scene.task(deployment, device).failures == 0
+
+
+def test_the_back_off_is_doubled_with_each_skip() -> None:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device], retry={"max": 0, "backoff_sec": 300})
+    for expected in (300, 600, 1200):
+        assert expected - 5 < _skip(deployment, device) <= expected
+        _wait(deployment, device, expected + 1)
+
+
+def test_a_device_that_disagrees_with_the_server_sorts_last() -> None:
+    fleet = _in_order({}, LOW, LOW)
+    deployment = scene.start(fleet, concurrency=1, retry={"max": 3, "backoff_sec": 1})
+    _skip(deployment, fleet[0])
+    _wait(deployment, fleet[0], 2)
+    assert scene.beat(fleet[0])
+    scene.report(deployment, fleet[0], "skipped", error_code="kill_switch")
+    tick.advance(deployment.pk)
+    assert _statuses(deployment, fleet) == ["queued", "skipped", "skipped"]
+
+
+def test_agent_skips_spend_the_retry_budget() -> None:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device], retry={"max": 0, "backoff_sec": 1})
+    for _ in range(10):
+        _skip(deployment, device)
+        DeploymentTask.objects.update(next_run_at=timezone.now())
+    assert scene.beat(device) is None
+    task = scene.task(deployment, device)
+    assert (task.status, task.reason, task.next_run_at) == ("skipped", "retry_budget_spent", None)
+
+
+# --- one job at a time, retries, silence ---------------------------------------------------------------------
+
+
+def test_a_device_is_taken_by_one_deployment_and_free_for_the_next_when_it_is_done() -> None:
+    (device,) = scene.devices(1)
+    first = scene.start([device])
+    second = scene.start([device], to=scene.version(7, package="com.nexmdm.unity"))
+    command = scene.beat(device)
+    assert command is not None
+    assert command["deployment_id"] == first.pk
+    tick.advance(second.pk)
+    again = scene.beat(device)
+    assert again is not None
+    assert (again["deployment_id"], again["attempt"]) == (first.pk, 1)
+    assert scene.task(second, device).status == "queued"
+    scene.report(first, device, "succeeded")
+    command = scene.beat(device)
+    assert command is not None
+    assert command["deployment_id"] == second.pk
+
+
+def test_the_database_refuses_two_jobs_of_one_device() -> None:
+    (device,) = scene.devices(1)
+    first, second = scene.start([device]), scene.start([device])
+    assert scene.beat(device)
+    with pytest.raises(IntegrityError, match="one_in_flight"), transaction.atomic():
+        DeploymentTask.objects.filter(deployment=second).update(
+            status="sending", attempt=1, sent_at=timezone.now(), in_flight_until=timezone.now()
+        )
+    assert scene.task(first, device).status == "sending"
+
+
+def test_the_retry_budget_counts_across_deployments() -> None:
+    (device,) = scene.devices(1)
+    for _ in range(2):
+        deployment = scene.start([device], retry={"max": 4, "backoff_sec": 1})
+        for _ in range(5):
+            assert scene.beat(device)
+            scene.report(deployment, device, "failed", error_code="install_internal")
+            DeploymentTask.objects.filter(status="queued").update(next_run_at=None)
+    third = scene.start([device])
+    assert scene.beat(device) is None
+    assert scene.task(third, device).reason == "retry_budget_spent"
+    assert DeploymentAttempt.objects.count() == 10
+
+
+def test_a_retry_waits_for_its_back_off_and_gets_a_new_attempt() -> None:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device], retry={"max": 1, "backoff_sec": 300})
+    assert scene.beat(device)
+    scene.report(deployment, device, "failed", error_code="install_internal")
+    assert scene.beat(device) is None
+    scene.age(deployment, seconds=361)
+    command = scene.beat(device)
+    assert command is not None
+    assert command["attempt"] == 2
+    scene.report(deployment, device, "failed", error_code="install_internal")
+    assert scene.task(deployment, device).status == "failed"
+
+
+SILENCE = [
+    ("sent and never acknowledged", None, 11, "no_answer"),
+    ("acknowledged, then 15 minutes of nothing", "downloading", 16, "timed_out"),
+]
+
+
+@pytest.mark.parametrize(
+    ("step", "minutes", "code"), [row[1:] for row in SILENCE], ids=[row[0] for row in SILENCE]
+)
+def test_silence_gives_the_slot_back(step: str | None, minutes: int, code: str) -> None:
+    fleet = scene.devices(2)
+    deployment = scene.start(fleet, concurrency=1)
+    assert scene.beat(fleet[0])
+    if step:
+        scene.report(deployment, fleet[0], step)
+    scene.age(deployment, minutes=minutes - 2)
+    assert reaper.reap(timezone.now()) == 0
+    assert scene.beat(fleet[1]) is None
+    scene.age(deployment, minutes=2)
+    assert reaper.reap(timezone.now()) == 1
+    assert scene.beat(fleet[1])
+    task = scene.task(deployment, fleet[0])
+    assert (task.status, task.error_code, task.failures) == ("queued", code, 1)
+
+
+def test_an_attempt_ends_at_its_bound_however_busy_the_device_says_it_is() -> None:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device])
+    assert scene.beat(device)
+    scene.report(deployment, device, "downloading")
+    for progress in range(12):
+        scene.age(deployment, minutes=10)
+        reaper.reap(timezone.now())
+        scene.report(deployment, device, "downloading", progress=progress)
+    assert scene.task(deployment, device).error_code == "timed_out"
+
+
+# --- rate ----------------------------------------------------------------------------------------------------
+
+
+def test_a_slot_given_back_does_not_give_the_rate_back() -> None:
+    fleet = scene.devices(3)
+    deployment = scene.start(fleet, rate=2)
+    for device in fleet[:2]:
+        assert scene.beat(device)
+        scene.report(deployment, device, "skipped", error_code="battery_low")
+    assert scene.beat(fleet[2]) is None
+    scene.age(deployment, seconds=59)
+    assert scene.beat(fleet[2]) is None
+    scene.age(deployment, seconds=1)
+    assert scene.beat(fleet[2])
+
+
+def test_a_clock_that_was_turned_back_does_not_open_the_rate() -> None:
+    fleet = scene.devices(2)
+    scene.start(fleet, rate=1)
+    assert scene.beat(fleet[0])
+    ahead = timezone.now() + timedelta(hours=1)
+    Deployment.objects.update(last_sent_at=ahead)
+    DeploymentAttempt.objects.update(sent_at=ahead)
+    assert scene.beat(fleet[1]) is None
