@@ -187,6 +187,12 @@ def test_an_unknown_address_is_404_as_problem_json(path: str, call: Caller) -> N
     assert call("GET", path).status == 404
 
 
+def test_a_reshaped_refusal_says_its_own_length() -> None:
+    """Else the connection breaks: the length was set for the page that it was before."""
+    answer = Client().get("/v1/nothing")
+    assert int(answer["Content-Length"]) == len(answer.content)
+
+
 def test_outside_v1_errors_stay_pages() -> None:
     assert "html" in Client().get("/nothing")["Content-Type"]
 
