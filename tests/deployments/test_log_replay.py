@@ -1,0 +1,136 @@
+"""The audit log says enough to rebuild every status, and the rebuilding notices what was done behind its back."""
+
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from deployments import fleet_switch, lifecycle, log_replay, reaper, tick
+from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent, DeploymentTask
+from devices import changes
+from tests.deployments import scene, stages
+
+pytestmark = pytest.mark.django_db
+
+
+def _differences(deployment: Deployment) -> list[str]:
+    return list(log_replay.differences(deployment.pk))
+
+
+@pytest.mark.parametrize("state", stages.STATES)
+def test_the_log_of_a_task_in_any_state_agrees_with_the_table(state: str) -> None:
+    deployment, _ = stages.STATES[state]()
+    assert _differences(deployment) == []
+
+
+def test_the_log_of_a_whole_rollout_agrees_with_the_tables() -> None:
+    fleet = [*scene.devices(6), *scene.devices(2, sdk_int=20), *scene.devices(1, beat={"battery": 1})]
+    deployment = scene.start(canary=1, concurrency=2, retry={"max": 1, "backoff_sec": 1}, max_failures=2)
+    scene.install(deployment, fleet[0])
+    tick.advance(deployment.pk)
+    for device in fleet[1:3]:
+        assert scene.beat(device)
+        scene.report(deployment, device, "failed", error_code="install_internal")
+    tick.advance(deployment.pk)
+    lifecycle.change_pace(scene.admin(), deployment.pk, rate=7)
+    lifecycle.resume(scene.admin(), deployment.pk, reason="known")
+    assert scene.beat(fleet[3])
+    assert scene.beat(fleet[4])
+    scene.age(deployment, minutes=11)
+    reaper.reap(timezone.now())
+    changes.change(scene.admin(), fleet[5].pk, changes.DeviceChanges(status="retired"))
+    fleet_switch.change(scene.admin(), kill_switch=True, reason="drill")
+    lifecycle.cancel(scene.admin(), deployment.pk)
+    scene.report(deployment, fleet[3], "succeeded", attempt=1)
+    assert _differences(deployment) == []
+
+
+def test_a_status_changed_behind_the_log_is_found() -> None:
+    deployment, device = stages.STATES["failed"]()
+    DeploymentTask.objects.update(status="succeeded")
+    Deployment.objects.update(status="complete", finished_at=timezone.now())
+    assert _differences(deployment) == [
+        "the deployment: the log says running, the table complete",
+        f"device {device.pk}: the log says failed, the table succeeded",
+    ]
+
+
+def test_a_task_that_vanished_is_found() -> None:
+    deployment = scene.start(scene.devices(2))
+    assert _differences(deployment) == []
+    DeploymentTask.objects.filter(pk=DeploymentTask.objects.all()[0].pk).delete()
+    assert _differences(deployment) == ["planned for 2 devices by the log, the table has 1 tasks"]
+
+
+def test_a_task_with_a_history_that_vanished_is_named() -> None:
+    deployment, device = stages.STATES["failed"]()
+    DeploymentAttempt.objects.all().delete()
+    DeploymentTask.objects.all().delete()
+    assert _differences(deployment) == [
+        "planned for 1 devices by the log, the table has 0 tasks",
+        f"device {device.pk}: the log says failed, the table has no task",
+    ]
+
+
+def test_a_gap_in_the_log_is_found() -> None:
+    deployment, device = stages.STATES["sending"]()
+    forged = DeploymentEvent.objects.create(
+        deployment=deployment,
+        device=device,
+        message="forged",
+        actor="system",
+        meta={"before": "waiting", "after": "failed"},
+    )
+    DeploymentTask.objects.update(
+        status="failed", error_code="internal", in_flight_until=None, finished_at=timezone.now()
+    )
+    assert _differences(deployment) == [
+        f"device {device.pk}: event {forged.pk} begins at waiting, the log before it ends at sending"
+    ]
+
+
+def test_a_move_that_is_not_legal_is_found() -> None:
+    deployment, device = stages.STATES["succeeded"]()
+    forged = DeploymentEvent.objects.create(
+        deployment=deployment,
+        device=device,
+        message="forged",
+        actor="system",
+        meta={"before": "succeeded", "after": "waiting"},
+    )
+    assert _differences(deployment) == [
+        f"device {device.pk}: event {forged.pk} moves from succeeded to waiting, which is not legal",
+        f"device {device.pk}: the log says waiting, the table succeeded",
+    ]
+
+
+def _verify(*arguments: str) -> str:
+    out = StringIO()
+    call_command("verify_audit", *arguments, stdout=out)
+    return out.getvalue().strip()
+
+
+def test_the_command_says_that_all_is_well() -> None:
+    deployment, _ = stages.STATES["succeeded"]()
+    scene.start(scene.devices(1))
+    assert _verify(str(deployment.pk)) == "Log and tables agree (1 deployments)."
+    assert _verify("--all") == "Log and tables agree (2 deployments)."
+
+
+def test_the_command_prints_what_differs_and_fails() -> None:
+    deployment, device = stages.STATES["failed"]()
+    DeploymentTask.objects.update(status="succeeded")
+    out = StringIO()
+    with pytest.raises(CommandError, match="differ in 1 places") as failed:
+        call_command("verify_audit", "--all", stdout=out)
+    assert failed.value.returncode == 1
+    assert (
+        out.getvalue() == f"#{deployment.pk}: device {device.pk}: the log says failed, the table succeeded\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["999999"], [], ["1", "--all"]], ids=["unknown", "none", "both"])
+def test_the_command_refuses_what_it_cannot_mean(arguments: list[str]) -> None:
+    with pytest.raises(CommandError):
+        _verify(*arguments)
