@@ -28,7 +28,11 @@ GROUP_LABELS: Final = {
     "skipped": "Skipped",
 }
 
-_SEEN: Final = f"""SELECT t.id, d.serial, d.model, h.received_at, {OBSERVED}, {REQUIRED}
+# A final skip shows what was seen when it was decided, everything else what is known now.
+_SEEN: Final = f"""SELECT t.id, d.serial, d.model,
+    CASE WHEN t.status = 'skipped' AND t.finished_at IS NOT NULL THEN t.observed_at ELSE h.received_at END,
+    CASE WHEN t.status = 'skipped' AND t.finished_at IS NOT NULL THEN t.observed ELSE {OBSERVED} END,
+    CASE WHEN t.status = 'skipped' AND t.finished_at IS NOT NULL THEN t.required ELSE {REQUIRED} END
     FROM unnest(%(ids)s::bigint[], %(reasons)s::text[]) AS r(id, reason)
     JOIN deployment_task t ON t.id = r.id JOIN device d ON d.id = t.device_id
     LEFT JOIN heartbeat h ON h.device_id = d.id"""

@@ -111,6 +111,14 @@ REQUIRED: Final = """CASE r.reason
     ELSE '' END"""
 
 
+# A final skip keeps what was seen when it was decided: the device's later values say nothing about it.
+_KEEP: Final = f"""UPDATE deployment_task t SET observed = left(COALESCE({OBSERVED}, ''), 200),
+        required = left(COALESCE({REQUIRED}, ''), 200), observed_at = h.received_at
+    FROM deployment_task r JOIN device d ON d.id = r.device_id LEFT JOIN heartbeat h ON h.device_id = d.id
+    WHERE t.id = r.id AND r.deployment_id = %(id)s AND r.status = 'skipped' AND r.next_run_at IS NULL
+        AND r.finished_at = %(now)s"""
+
+
 @dataclass(frozen=True, slots=True)
 class Closing:
     """Where the maintenance window is shut: everywhere, or for the devices of these zones."""
@@ -218,6 +226,12 @@ def zones(deployment_id: int | None = None) -> list[str]:
                 [deployment_id],
             )
         return sorted({settings.TIME_ZONE, *(row[0] for row in cursor.fetchall())})
+
+
+def keep_observed(deployment_id: int, terms: Terms) -> None:
+    """For the tasks of this deployment that were ended at `terms.now`."""
+    with connection.cursor() as cursor:
+        cursor.execute(_KEEP, terms.params() | {"id": deployment_id})
 
 
 def reason_of(task_id: int, terms: Terms) -> str:

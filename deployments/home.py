@@ -65,9 +65,9 @@ def of_device(device_id: int) -> list[dict[str, Any]]:
 
 def _of_task(task: DeploymentTask) -> dict[str, Any]:
     deployment = task.deployment
-    words: dict[str, Any] = {"reason": "", "observed": "", "required": ""}
-    if task.status in (TaskStatus.FAILED, TaskStatus.SUCCEEDED) or deployment.status not in LIVE:
-        words["reason"] = task.error_code or task.reason
+    if task.finished_at is not None:
+        reason = "" if task.status == TaskStatus.SUCCEEDED else task.error_code or task.reason
+        words: dict[str, Any] = {"reason": reason, "observed": task.observed, "required": task.required}
     else:
         words = _why_not(task)
     return {

@@ -91,6 +91,7 @@ def plan(deployment: Deployment, now: datetime) -> None:
     options = DeploymentOptions.from_json(deployment.options)
     terms = Terms(deployment.to_version, options, now, closing=eligibility.closing(options, now))
     rows = _insert_tasks(deployment, terms)
+    eligibility.keep_observed(deployment.pk, terms)
     counts = {reason or "to_update": count for reason, count, _ in rows}
     DeploymentTarget.objects.filter(deployment=deployment).update(resolved_count=sum(counts.values()))
     audit.record(deployment.pk, f"Planned for {sum(counts.values()):,} devices", meta={"counts": counts})

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from django.db import connection
 
-from deployments import audit
+from deployments import audit, eligibility
 from deployments.eligibility import REASON_OF_MANY, REASON_OF_ONE, Terms
 from deployments.models import Deployment
 from deployments.states import ENDING, MISSES
@@ -162,7 +162,10 @@ def _settle(sql: str, deployment: Deployment, terms: Terms, **more: Any) -> int:
     }
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        return int(cursor.rowcount)
+        changed = int(cursor.rowcount)
+    if changed:
+        eligibility.keep_observed(deployment.pk, terms)
+    return changed
 
 
 def _params(deployment: Deployment, terms: Terms) -> dict[str, Any]:
