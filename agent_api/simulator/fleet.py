@@ -31,6 +31,7 @@ class SimulatedFleet:
 
     `token`: an enrolment token for all, or a function that gives one per profile when asked.
     `state`: a file that remembers ids and tokens (StateInUse if another fleet has it); None = memory only.
+    `owner`: whose tokens they are, where the server's address may change; "" = the address's.
     `starts_per_sec` spreads enrolments and first heartbeats. Not to be shared between threads.
     """
 
@@ -42,13 +43,14 @@ class SimulatedFleet:
         *,
         seed: int = 1,
         state: Path | None = None,
+        owner: str = "",
         connections: int = CONNECTIONS,
         starts_per_sec: float = STARTS_PER_SEC,
     ) -> None:
         self.server, self.specs = server.rstrip("/"), list(specs)
         self.record = FleetRecord(spec.serial for spec in self.specs)
         self._token, self._seed = token, seed
-        self._identities = IdentityStore(self.server, state)
+        self._identities = IdentityStore(owner or self.server, state)
         self._connections, self._starts_per_sec = connections, starts_per_sec
         self._agents: dict[str, Agent] = {}
         self._tasks: set[asyncio.Task[None]] = set()

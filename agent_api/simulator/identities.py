@@ -18,7 +18,8 @@ class StateInUse(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`server`: the address that gave the token; it is sent nowhere else."""
+    """`server`: who gave the token, its address or a name that stays when the address changes; the token is
+    sent nowhere else."""
 
     server: str
     serial: str

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -28,6 +29,7 @@ from devices.enrollment import demo_enrollment_tokens
 
 STATUS_LINE_SEC = 5.0
 MOST_DEVICES = 20_000
+OWN_INSTANCE = "this instance"
 
 
 class Command(BaseCommand):
@@ -99,7 +101,14 @@ def make_fleet(options: Mapping[str, Any]) -> SimulatedFleet:
         specs,
         seed=options["seed"],
         state=options["state"] or Path(settings.DATA_DIR) / "fleet.jsonl",
+        owner=OWN_INSTANCE if is_own(options["server"]) else "",
     )
+
+
+def is_own(server: str) -> bool:
+    """Whether this instance's own web server is meant: its devices stay the same when its port changes."""
+    parts = urlsplit(server)
+    return parts.port == settings.PORT and parts.hostname in ("127.0.0.1", "localhost", "::1", settings.HOST)
 
 
 def demo_tokens() -> Fetch:
