@@ -94,10 +94,14 @@ class Part:
         self.process = None
         quick = time.monotonic() - self.started < QUICK_DEATH_SEC
         self._quick_deaths = self._quick_deaths + 1 if quick else 0
-        pause = min(0.25 * 2**self._quick_deaths, LONGEST_PAUSE_SEC) if self._quick_deaths > 1 else 0.0
-        self._not_before = time.monotonic() + pause
+        self._not_before = time.monotonic() + pause_sec(self._quick_deaths)
 
     def _signal_group(self, signum: int) -> None:
         assert self.process is not None
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signum)
+
+
+def pause_sec(quick_deaths: int) -> float:
+    """How long to wait before the next start after so many deaths in a row that came at once."""
+    return min(0.25 * 2 ** min(quick_deaths, 16), LONGEST_PAUSE_SEC) if quick_deaths > 1 else 0.0

@@ -1,4 +1,5 @@
 import pytest
+from django.contrib import admin
 from django.core.exceptions import RequestDataTooBig
 from django.core.files.base import ContentFile
 from django.http import HttpRequest, HttpResponse
@@ -12,7 +13,7 @@ def receive(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(request.FILES["file"].size))
 
 
-urlpatterns = [path("receive", receive)]
+urlpatterns = [path("receive", receive), path("admin/", admin.site.urls)]
 
 
 @override_settings(APK_MAX_MB=1)
