@@ -13,6 +13,7 @@ from agent_api.simulator.wire import Reply
 UNKNOWN_TO_SERVER = {401, 404}
 REFUSED = {403, 409, 422}  # a person must act first; asking again at once would only fill the audit log
 LONG_SEC = 600.0
+RETIRED_SEC = 60.0
 REMEMBERED_JOBS = 20
 
 
@@ -89,7 +90,7 @@ class Agent:
         self._retired = self._retired or reply.status == 403
         if reply.status in UNKNOWN_TO_SERVER and not self._retired:
             await self._forgotten()
-        return self._backoff.after_failure(LONG_SEC if self._retired else reply.retry_after)
+        return self._backoff.after_failure(RETIRED_SEC if self._retired else reply.retry_after)
 
     def _interval(self, body: dict[str, Any]) -> float:
         own = self.device.behaviour.interval_sec

@@ -26,7 +26,8 @@ class StandIn:
     """`commands[device_id]` waits for the next heartbeat and is handed out until a report comes.
 
     `scripted[route]` are answers to give first; healthz, enroll, heartbeat, confirm, status, artifact.
-    `gone[device_id]` makes the device's own GET a 410 with that reason. `bodies[route]` and `seen` keep all.
+    `gone[device_id]` makes the device's own GET a 410 with that reason. `bodies[route]` and `seen` keep all;
+    `arrived` rings at each request.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,7 @@ class StandIn:
         self.seen: Counter[str] = Counter()
         self.interval = 0.05
         self.cancel = False
+        self.arrived = asyncio.Event()
         self._acknowledged: set[int] = set()
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -101,6 +103,7 @@ class StandIn:
         headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in head[1:] if line)}
         raw = await reader.readexactly(int(headers.get("content-length", 0)))
         self.requests.append((method, path, headers))
+        self.arrived.set()
         answer = self._answer(path.partition("?")[0], headers, json.loads(raw) if raw else {})
         content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         given = {"Content-Length": str(len(content))} | answer.headers

@@ -265,3 +265,26 @@ def test_a_push_starts_the_work_without_a_heartbeat_and_ids_alone_are_enough() -
         await fleet.until(ended("succeeded"), 10)
 
     play(scene, push=True, interval_sec=3600)
+
+
+def test_a_retired_device_does_not_enrol_again_even_when_its_token_is_gone() -> None:
+    async def scene(server: StandIn, fleet: SimulatedFleet) -> None:
+        server.scripted["heartbeat"] += [Answer(403), Answer(401)]
+        await fleet.until(lambda f: f.record.totals["heartbeats_failed"] == 1, 10)
+        fleet.beat(fleet.specs[0].serial)
+        await fleet.until(lambda f: f.record.totals["heartbeats_failed"] == 2, 10)
+        fleet.beat(fleet.specs[0].serial)
+        await fleet.until(lambda f: f.record.totals["heartbeats"] == 1, 10)
+        assert server.seen["enroll"] == 1
+
+    play(scene)
+
+
+def test_a_device_whose_serial_is_taken_says_why_and_does_not_insist() -> None:
+    async def scene(server: StandIn, fleet: SimulatedFleet) -> None:
+        server.scripted["enroll"].append(Answer(409, {"detail": "The serial is taken."}))
+        await fleet.until(lambda f: f.record.totals["problems"] == 1, 10)
+        assert "The serial is taken." in fleet.record.problems[0]
+        assert server.seen["enroll"] == 1
+
+    play(scene)
