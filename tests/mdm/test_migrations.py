@@ -1,0 +1,27 @@
+"""Migrations only add: an installation's rows outlive every upgrade."""
+
+import pytest
+from django.apps import apps
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations import AddConstraint, AddField, AddIndex, CreateModel, RunSQL
+from django.db.migrations.operations.models import AlterModelOptions
+
+OURS = ("mdm", "apks", "devices", "deployments")
+ADDING = (AddConstraint, AddField, AddIndex, AlterModelOptions, CreateModel, RunSQL)
+DESTROYING = ("DROP TABLE", "DROP COLUMN", "DELETE FROM", "TRUNCATE TABLE")
+
+
+@pytest.mark.parametrize("label", OURS)
+def test_no_migration_takes_a_table_or_a_column_away(label: str) -> None:
+    assert apps.is_installed(label)
+    migrations = MigrationLoader(None).disk_migrations
+    operations = [
+        operation
+        for (app, _), migration in migrations.items()
+        if app == label
+        for operation in migration.operations
+    ]
+    assert operations
+    assert [operation for operation in operations if not isinstance(operation, ADDING)] == []
+    sql = " ".join(str(operation.sql).upper() for operation in operations if isinstance(operation, RunSQL))
+    assert [words for words in DESTROYING if words in sql] == []
