@@ -10,6 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from pydantic import ValidationError
 
+from apks.models import ApkVersion
 from deployments import audit, bell, dry_run, gates, moves, planner
 from deployments.locking import SHARE_SWITCH, SWITCH_LOCK, Locked, locked
 from deployments.models import Deployment, DeploymentTarget, DryRun, FleetSwitch, StartRequest
@@ -75,29 +76,42 @@ def start(
                 raise Conflict("The version was withdrawn.", slug="version_withdrawn")
             dry_run.check(options, target, now)
             _check_target(run, version.pk, target, version.apk.package_name)
-            deployment = Deployment.objects.create(
-                apk=version.apk,
-                to_version=version,
-                created_by=actor.user,
-                options=options.to_json(),
-                feature_flag_snapshot={"deployments.enabled": flag},
-                dry_run=run,
-            )
-            DeploymentTarget.objects.create(
-                deployment=deployment, scope=target.type, selection_query=target.to_json()
-            )
+            deployment = _create(actor, version, target, options, run, flag=flag)
             if idempotency_key:
                 StartRequest.objects.create(
                     user=actor.user, key=idempotency_key, body_digest=body_digest, deployment=deployment
                 )
-            message = f"Deployment of {version} requested"
-            audit.record(deployment.pk, message, actor=actor, meta={"options": deployment.options})
             transaction.on_commit(lambda: bell.call(deployment.pk))
     except IntegrityError:
         if idempotency_key and (first := _first_answer(actor, idempotency_key, body_digest, now)):
             return first
         raise
     return deployment.pk
+
+
+def _create(
+    actor: Actor,
+    version: ApkVersion,
+    target: Target,
+    options: DeploymentOptions,
+    run: DryRun | None,
+    *,
+    flag: bool,
+) -> Deployment:
+    deployment = Deployment.objects.create(
+        apk=version.apk,
+        to_version=version,
+        created_by=actor.user,
+        options=options.to_json(),
+        feature_flag_snapshot={"deployments.enabled": flag},
+        dry_run=run,
+    )
+    DeploymentTarget.objects.create(
+        deployment=deployment, scope=target.type, selection_query=target.to_json()
+    )
+    message = f"Deployment of {version} requested"
+    audit.record(deployment.pk, message, actor=actor, meta={"options": deployment.options})
+    return deployment
 
 
 def _first_answer(actor: Actor, key: str, body_digest: str, now: datetime) -> int | None:
