@@ -1,0 +1,201 @@
+package com.nexmdm.agent.engine
+
+import com.nexmdm.agent.model.DeviceIdentity
+import com.nexmdm.agent.model.InstalledPackage
+import com.nexmdm.agent.net.DownloadLimits
+import com.nexmdm.agent.net.Downloader
+import com.nexmdm.agent.net.HttpTransport
+import com.nexmdm.agent.net.ServerApi
+import com.nexmdm.agent.policy.Backoff
+import com.nexmdm.agent.policy.InstallVerdict
+import com.nexmdm.agent.proto.Beat
+import com.nexmdm.agent.proto.CommandParser
+import com.nexmdm.agent.proto.Enrolment
+import com.nexmdm.agent.proto.Incoming
+import com.nexmdm.agent.store.Account
+import com.nexmdm.agent.store.DurableFile
+import com.nexmdm.agent.store.Journal
+import java.io.IOException
+import kotlin.random.Random
+
+/** Where an agent belongs and where it keeps what must survive. */
+public class AgentSettings(
+    public val server: String,
+    public val device: DeviceIdentity,
+    public val journal: DurableFile,
+    public val account: DurableFile,
+    public val limits: DownloadLimits = DownloadLimits(),
+)
+
+/** One device's agent: enrols, beats, and lets the coordinator work. [work] belongs to one thread at a time. */
+public class Agent(
+    private val settings: AgentSettings,
+    private val ports: Ports,
+    transport: HttpTransport,
+    private val random: Random = Random.Default,
+    listener: StateListener = StateListener { _, _ -> },
+) {
+    private val account = Account(settings.account)
+    private val api = ServerApi(settings.server, transport, account)
+    private val time = ServerTime(ports.clock)
+    private val coordinator =
+        Coordinator(
+            Reducer(settings.device.agentPackage, settings.device.sdkInt) { ports.device.snapshot().zone },
+            Journal(settings.journal),
+            ports,
+            api,
+            Downloader(settings.server, transport, ports.sessions, ports.clock, settings.limits),
+            time,
+            settings.device.sdkInt,
+            random,
+            listener,
+        )
+    private var beatAtMs = 0L
+    private var failures = 0
+    private var known: List<InstalledPackage>? = null
+
+    @Volatile
+    private var lastFailure: Enrolment.Refused? = null
+
+    /** Given by the person or the provisioning; used until the server has taken it. */
+    @Volatile
+    public var enrollmentToken: String? = null
+
+    @Volatile
+    public var pushToken: String? = null
+
+    public val state: State get() = coordinator.state
+    public val deviceId: String? get() = account.deviceId?.text
+    public val isEnrolled: Boolean get() = account.tokens.isNotEmpty()
+
+    /** Why the server will not have this device; no repeat helps. */
+    public val refused: Enrolment.Refused? get() = lastFailure
+
+    /** Does what is due and says in how many milliseconds to come back. */
+    public fun work(): Long {
+        if (!isEnrolled && !enrol()) return untilBeat()
+        val idle = coordinator.state.job == null
+        beatIfDue()
+        val pause = coordinator.work(::beatIfDue)
+        if (!idle && coordinator.state.job == null) beatAtMs = minOf(beatAtMs, ports.clock.elapsedMs() + AFTER_JOB_MS)
+        return minOf(pause ?: Long.MAX_VALUE, untilBeat())
+    }
+
+    /** An FCM data message: only a hint, the server is asked before anything happens. */
+    public fun pushed(data: Map<String, String>) {
+        coordinator.load()
+        when (val read = CommandParser.fromPush(data)) {
+            is Incoming.Command -> hinted(Incoming.Hint(read.command.key, read.command.deviceId))
+            is Incoming.Hint -> hinted(read)
+            is Incoming.Rejected -> beatAtMs = 0
+        }
+    }
+
+    /** The platform's word on a committed session, whenever and however often it comes. */
+    public fun said(session: Int, verdict: InstallVerdict) {
+        coordinator.load()
+        coordinator.post(Event.Said(session, verdict))
+    }
+
+    private fun hinted(hint: Incoming.Hint) {
+        if (hint.deviceId != account.deviceId) return
+        if (coordinator.state.job?.key ==
+            hint.key
+        ) {
+            coordinator.post(Event.Poked)
+        } else {
+            coordinator.post(Event.Ordered(hint.key))
+        }
+    }
+
+    private fun enrol(): Boolean {
+        val token = enrollmentToken
+        if (token == null || untilBeat() > 0) return false
+        val answer = api.enroll(settings.device, token, pushToken, ports.packages.inventory())
+        when (answer) {
+            is Enrolment.Done -> return enrolled(answer)
+            is Enrolment.Refused -> {
+                lastFailure = answer
+                enrollmentToken = null
+                again(null)
+            }
+            is Enrolment.Unreachable -> again(answer.retryAfterMs)
+        }
+        return false
+    }
+
+    private fun enrolled(done: Enrolment.Done): Boolean {
+        try {
+            account.enrolled(done.deviceId, done.token, done.intervalSec, ports.clock.now().toEpochMilli())
+        } catch (_: IOException) {
+            again(null)
+            return false
+        }
+        failures = 0
+        enrollmentToken = null
+        return true
+    }
+
+    private fun beatIfDue() {
+        if (untilBeat() > 0) return
+        rotateIfOld()
+        val packages = ports.packages.inventory()
+        val answer =
+            api.heartbeat(settings.device, ports.device.snapshot(), pushToken, packages.takeIf { it != known })
+        when (answer) {
+            is Beat.Answered -> {
+                known = packages
+                answered(answer)
+            }
+            is Beat.Unreachable -> again(answer.retryAfterMs)
+            is Beat.Unauthorized -> again(UNAUTHORIZED_MS)
+        }
+    }
+
+    private fun answered(beat: Beat.Answered) {
+        failures = 0
+        beat.serverTime?.let(time::learn)
+        account.interval(beat.intervalSec)
+        beatAtMs = ports.clock.elapsedMs() + Backoff.jittered(beat.intervalSec, random)
+        coordinator.load()
+        for (incoming in beat.commands) {
+            when (incoming) {
+                is Incoming.Command -> {
+                    if (incoming.command.deviceId ==
+                        account.deviceId
+                    ) {
+                        coordinator.post(Event.Ordered(incoming.command.key))
+                    }
+                }
+                is Incoming.Rejected -> incoming.key?.let { coordinator.post(Event.Misunderstood(it, incoming.why)) }
+                is Incoming.Hint -> hinted(incoming)
+            }
+        }
+    }
+
+    /** The new token is on disk beside the old one before either is used again. */
+    private fun rotateIfOld() {
+        val now = ports.clock.now().toEpochMilli()
+        if (account.tokens.size != 1 || now - account.tokenSinceMs < TOKEN_AGE_MS) return
+        val token = api.newToken() ?: return
+        try {
+            account.rotated(token, now)
+        } catch (_: IOException) {
+            return
+        }
+    }
+
+    private fun again(askedMs: Long?) {
+        failures++
+        beatAtMs = ports.clock.elapsedMs() + BEAT_AGAIN.pauseMs(failures, random, askedMs)
+    }
+
+    private fun untilBeat(): Long = (beatAtMs - ports.clock.elapsedMs()).coerceAtLeast(0)
+
+    private companion object {
+        val BEAT_AGAIN = Backoff(firstMs = 2_000, maxMs = 5 * 60_000)
+        const val UNAUTHORIZED_MS = 15 * 60_000L
+        const val TOKEN_AGE_MS = 30L * 24 * 3600 * 1000
+        const val AFTER_JOB_MS = 500L
+    }
+}

@@ -1,0 +1,172 @@
+package com.nexmdm.agent.harness
+
+import com.nexmdm.agent.net.HttpExchange
+import com.nexmdm.agent.net.HttpRequest
+import com.nexmdm.agent.net.HttpTransport
+import kotlinx.serialization.json.Json
+import kotlinx.serialization.json.JsonObject
+import kotlinx.serialization.json.int
+import kotlinx.serialization.json.jsonObject
+import kotlinx.serialization.json.jsonPrimitive
+import java.io.InputStream
+
+/** One deployment for one device, with the rules for reports that the real server has. */
+class FakeServer(private val fuse: Fuse) : HttpTransport {
+    class Order(
+        val apk: ByteArray,
+        val packageName: String = "com.shop.till",
+        val versionCode: Int = 121,
+        val sha256: String = sha256(apk),
+        val signer: ByteArray = ApkFactory.signerA,
+        val mode: String = "update",
+        val intent: String? = null,
+        val constraints: String = """{"wifi_only": true, "min_battery": 40}""",
+    )
+
+    data class Applied(val attempt: Int, val status: String, val code: String?)
+
+    var order: Order? = null
+    var attempt = 0
+    var status = "queued"
+    var gone: String? = null
+    var windowOpen = true
+    var retries = 3
+    var unreachableUntil = 0
+    var served: (FakeServer) -> ByteArray = { it.order?.apk ?: ByteArray(0) }
+    var onRequest: (String) -> Unit = {}
+    val applied = mutableListOf<Applied>()
+    val refused = mutableListOf<String>()
+    var lastPostInstall: String? = null
+    var requests = 0
+    private val lastSeq = HashMap<Int, Int>()
+
+    val isSettled: Boolean get() = status in FINAL
+
+    override fun open(request: HttpRequest): HttpExchange =
+        fuse.around {
+            requests++
+            if (requests <= unreachableUntil) throw java.net.ConnectException("no route")
+            onRequest(request.url)
+            answer(request)
+        }
+
+    private fun answer(request: HttpRequest): HttpExchange {
+        val path = request.url.removePrefix(BASE).substringBefore('?')
+        return when {
+            path == "/v1/agent/enroll" ->
+                Reply(201, """{"device_id": 7, "device_token": "t", "checkin_interval_sec": 60}""")
+            path.endsWith("/heartbeat") -> Reply(200, heartbeat())
+            path.endsWith("/status") -> report(json(request))
+            path.startsWith("/v1/agent/deployments/") -> confirm(request.url.substringAfter("attempt=").toInt())
+            path.startsWith("/v1/artifacts/") -> artifact(request)
+            else -> Reply(404, "{}")
+        }
+    }
+
+    private fun json(request: HttpRequest): JsonObject = Json.parseToJsonElement(
+        String(request.body ?: ByteArray(0)),
+    ).jsonObject
+
+    private fun heartbeat(): String {
+        if (order != null && gone == null && status == "queued") {
+            attempt++
+            status = "sending"
+        }
+        val commands = if (status == "sending" && gone == null) command() else ""
+        return """{"server_time": "2026-11-24T10:00:00+00:00", "checkin_interval_sec": 60, "commands": [$commands]}"""
+    }
+
+    private fun confirm(asked: Int): HttpExchange {
+        val why = gone ?: if (asked != attempt || isSettled || status == "queued") "settled" else null
+        return if (why == null) Reply(200, command()) else Reply(410, """{"status": "skipped", "reason": "$why"}""")
+    }
+
+    private fun command(): String {
+        val now = checkNotNull(order)
+        val intent = now.intent?.let { """{"restart_intent": {"action": "$it", "extras": {}}}""" } ?: "{}"
+        return """{"action": "deploy_apk", "schema": 1, "deployment_id": 42, "device_id": 7, "attempt": $attempt,
+            "issued_at": "2026-11-24T10:00:00+00:00", "expires_at": "2026-11-24T12:00:00+00:00",
+            "apk": {"package": "${now.packageName}", "version_code": ${now.versionCode}, "version_name": "x",
+              "url": "/v1/artifacts/${now.sha256}.apk?sig=$requests", "sha256": "${now.sha256}",
+              "size_bytes": ${now.apk.size}, "signer_sha256": ["${sha256(now.signer)}"]},
+            "constraints": ${now.constraints}, "window": null, "install_mode": "${now.mode}",
+            "post_install": $intent, "server_time": "2026-11-24T10:00:00+00:00", "window_open": $windowOpen}"""
+    }
+
+    private fun report(body: JsonObject): HttpExchange {
+        val said = body.getValue("status").jsonPrimitive.content
+        val about = body.getValue("attempt").jsonPrimitive.int
+        val seq = body.getValue("seq").jsonPrimitive.int
+        val code = body["error_code"]?.jsonPrimitive?.content
+        val repeated = seq <= (lastSeq[about] ?: 0)
+        if (repeated) return state(200)
+        if (about != attempt || isSettled) {
+            refused += "$about $said $code"
+            return state(409)
+        }
+        lastSeq[about] = seq
+        applied += Applied(about, said, code)
+        status = settled(said, code)
+        lastPostInstall = body["post_install"]?.jsonPrimitive?.content ?: lastPostInstall
+        return state(200)
+    }
+
+    private fun settled(said: String, code: String?): String =
+        when {
+            said == "succeeded" -> said
+            said == "skipped" -> if (gone !=
+                null
+            ) {
+                "skipped"
+            } else {
+                "device_condition".also { conditions += code.orEmpty() }
+            }
+            said == "failed" && code in MENDABLE && retries-- > 0 -> "queued"
+            said == "failed" -> said
+            else -> "installing"
+        }
+
+    val conditions = mutableListOf<String>()
+
+    private fun state(http: Int): Reply =
+        Reply(http, """{"status": "$status", "attempt": $attempt, "final": $isSettled, "cancel": ${gone != null}}""")
+
+    private fun artifact(request: HttpRequest): HttpExchange {
+        val all = served(this)
+        val from = request.headers["Range"]?.removePrefix("bytes=")?.removeSuffix("-")?.toInt() ?: 0
+        val part = all.copyOfRange(from, all.size)
+        val headers =
+            mapOf("ETag" to "\"${order?.sha256}\"", "Content-Length" to "${part.size}") +
+                if (from > 0) mapOf("Content-Range" to "bytes $from-${all.size - 1}/${all.size}") else emptyMap()
+        return Reply(if (from > 0) 206 else 200, part, headers)
+    }
+
+    class Reply(
+        override val status: Int,
+        private val bytes: ByteArray,
+        private val headers: Map<String, String> = emptyMap(),
+    ) : HttpExchange {
+        constructor(status: Int, text: String) : this(status, text.toByteArray())
+
+        private val stream = bytes.inputStream()
+
+        override fun header(name: String): String? = headers[name]
+
+        override fun body(): InputStream = stream
+
+        override fun close() = Unit
+    }
+
+    companion object {
+        const val BASE = "https://server.test"
+        private val FINAL = setOf("succeeded", "failed", "skipped", "device_condition")
+        private val MENDABLE =
+            setOf(
+                "checksum_mismatch",
+                "install_aborted",
+                "install_internal",
+                "download_network",
+                "reinstall_incomplete",
+            )
+    }
+}
