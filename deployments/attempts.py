@@ -7,16 +7,15 @@ Task, ledger, known version and audit row change in one statement, so they chang
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
-
-from django.db import connection
 
 from deployments import retry
 from deployments.options import DeploymentOptions
 from deployments.states import HARD_STOPS, IN_FLIGHT, PausedReason, TaskStatus, task_state
 from deployments.window import Absolute
+from mdm import prepared
 from mdm.people import SYSTEM, Actor
 
 _COLUMNS: Final = """t.id, t.deployment_id, t.device_id, t.status, t.phase, t.reason, t.attempt, t.failures,
@@ -120,7 +119,7 @@ class Change:
 
 def read(where: str, params: Sequence[Any]) -> list[Task]:
     """Tasks by a condition over `t` (task), `p` (deployment) and `a` (attempt)."""
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(f"{SELECT} WHERE {where}", params)
         return [_task(row) for row in cursor.fetchall()]
 
@@ -168,10 +167,15 @@ def apply(task: Task, change: Change, now: datetime, *, actor: Actor = SYSTEM) -
         "actor": actor.name,
         "meta": json.dumps(meta),
     }
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(f"WITH {', '.join(parts)} SELECT count(*) FROM changed", params)
         row = cursor.fetchone()
     return bool(row and row[0])
+
+
+def after(task: Task, change: Change) -> Task:
+    """The task as this change has left it."""
+    return replace(task, **{name: value for name, value in change.columns.items() if name in Task.__slots__})
 
 
 _KNOW_VERSION: Final = """known AS (UPDATE device

@@ -56,7 +56,14 @@ def report(device: DeviceCredential, deployment_id: int, device_id: int, body: R
         bell.ring(deployment_id)
     if decision.kind == "refuse":
         _log_refusal(task, body, decision.why, actor)
-    return _answer(_again(task) if decision.change else task, refused=decision.kind == "refuse")
+    return _answer(_left(task, decision), refused=decision.kind == "refuse")
+
+
+def _left(task: Task, decision: Decision) -> Task:
+    """The task as the decision has left it. Only a late success, which looks further, has to be read again."""
+    if decision.change is None:
+        return task
+    return _again(task) if decision.kind == "same" else attempts.after(task, decision.change)
 
 
 def _carry_out(task: Task, decision: Decision, body: Report, now: datetime, actor: Actor) -> Decision | None:

@@ -9,6 +9,7 @@ from django.db import connection
 
 from devices.inventory import HeartbeatIn, current_versions
 from devices.tokens import DeviceCredential
+from mdm import prepared
 
 # What was said last stands until something else is said; the two of the moment do not.
 LASTING: Final = (
@@ -35,7 +36,7 @@ _BEAT: Final = (
 def store(device: DeviceCredential, beat: HeartbeatIn, now: datetime) -> Mapping[str, Any] | None:
     """Stores the beat; returns the whole inventory as `current_versions` where the beat brought one."""
     readings = {name: getattr(beat, name) for name in (*LASTING, *MOMENTARY)}
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(_BEAT, readings | {"now": now, "device_id": device.device_id})
     versions = None if beat.packages is None else current_versions(beat.packages)
     _store_traits(device, beat, versions)

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from devices.models import Device, DeviceStatus, DeviceToken
-from mdm import audit, secret_tokens
+from mdm import audit, prepared, secret_tokens
 from mdm.people import Actor
 from mdm.problems import Forbidden, NotFound, Unauthorized
 
@@ -69,7 +69,7 @@ def owner(text: str) -> int | None:
 def _read(text: str) -> DeviceCredential | None:
     if not text:
         return None
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(_BY_DIGEST, [secret_tokens.digest(text)])
         row = cursor.fetchone()
     return DeviceCredential(*row) if row else None
