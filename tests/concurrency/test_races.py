@@ -1,0 +1,413 @@
+"""Two who want contrary things at the same moment, each in a process of its own and held where it matters.
+
+The same scenes without the lock show that it is the lock that keeps the promise.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from apks import allowlist
+from deployments import (
+    dispatch,
+    dry_run,
+    fleet_switch,
+    lifecycle,
+    locking,
+    log_replay,
+    measures,
+    moves,
+    signals,
+    tick,
+)
+from deployments.models import Deployment, DeploymentAttempt, DeploymentTask, StartRequest
+from deployments.options import DeploymentOptions
+from devices.models import Device
+from devices.selection import Target
+from mdm.people import Actor
+from tests.concurrency.processes import Child, Gate, Raised, patch
+from tests.deployments import scene
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def without_locks() -> None:
+    """In a child: takes neither the fleet switch nor the deployment."""
+    locking.TAKE_DEPLOYMENT = "SELECT 1 FROM deployment WHERE id = %s"
+    for module in (locking, lifecycle):
+        patch(module, "SHARE_SWITCH", "SELECT %s::bigint")
+
+
+def as_ever() -> None:
+    """In a child: with every lock."""
+
+
+def waits_at(gate: Gate, module: object, name: str) -> None:
+    """In a child: this function does its work, then the process waits at its gate."""
+    original = getattr(module, name)
+
+    def and_waits(*given: Any, **named: Any) -> Any:
+        found = original(*given, **named)
+        gate()
+        return found
+
+    patch(module, name, and_waits)
+
+
+# --- whoever stops and whoever claims ------------------------------------------------------------------------
+
+Stop = Callable[[Actor, Deployment], object]
+STOPS: dict[str, tuple[Stop, tuple[str, str]]] = {
+    "kill switch": (
+        lambda actor, _: fleet_switch.change(actor, kill_switch=True, reason="smoke"),
+        ("paused", "kill_switch"),
+    ),
+    "flag": (
+        lambda actor, _: fleet_switch.change(actor, deployments_enabled=False, reason="audit"),
+        ("paused", "flag_off"),
+    ),
+    "pause": (lambda actor, it: lifecycle.pause(actor, it.pk), ("paused", "operator")),
+    "cancel": (lambda actor, it: lifecycle.cancel(actor, it.pk), ("canceled", "")),
+    "withdrawal": (
+        lambda actor, it: allowlist.withdraw(actor, it.to_version_id, "bad"),
+        ("paused", "version_withdrawn"),
+    ),
+    "allowlist": (
+        lambda actor, it: allowlist.unmanage_package(actor, scene.PACKAGE),
+        ("paused", "not_managed"),
+    ),
+}
+
+
+def _claims_at_the_gate(locks: Callable[[], None], device: Device, gate: Gate) -> None:
+    """Has measured that there is room and is about to claim."""
+    locks()
+    measure = measures.measure_pace
+
+    def and_waits(*given: Any) -> measures.Pace:
+        found = measure(*given)
+        if connection.in_atomic_block:
+            gate()
+        return found
+
+    patch(measures, "measure_pace", and_waits)
+    scene.beat(device)
+
+
+def _claims(locks: Callable[[], None], fleet: list[Device], _: Gate) -> None:
+    locks()
+    for device in fleet:
+        scene.beat(device)
+
+
+def _stops(stop: Stop, actor: Actor, deployment: Deployment, _: Gate) -> set[int]:
+    """The ledger as it stands when the request returns."""
+    stop(actor, deployment)
+    return _sent()
+
+
+def _sent() -> set[int]:
+    return set(DeploymentAttempt.objects.values_list("id", flat=True))
+
+
+def _sent_after(stop: Stop, locks: Callable[[], None], deployment: Deployment, fleet: list[Device]) -> int:
+    """One is about to claim and three more are claiming when the stop is asked for: how many sends came after
+    its answer."""
+    parts = [partial(_claims, locks, fleet[1 + part :: 3]) for part in range(3)]
+    asks = partial(_stops, stop, scene.admin(), deployment)
+    with ExitStack() as ends, Child(partial(_claims_at_the_gate, locks, fleet[0])) as first:
+        first.comes()
+        others = [ends.enter_context(Child(part)) for part in parts]
+        with Child(asks) as stopper:
+            stopper.waits_or_is_done()
+            first.opens()
+            answered = stopper.result()
+        for child in (first, *others):
+            child.result()
+    return len(_sent() - answered)
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_nothing_is_sent_after_the_answer_to(name: str) -> None:
+    stop, state = STOPS[name]
+    fleet = scene.devices(25)
+    deployment = scene.start(fleet)
+    assert _sent_after(stop, as_ever, deployment, fleet) == 0
+    assert scene.state(deployment) == state
+    assert 1 <= len(_sent()) < len(fleet), "somebody was to be late"
+    assert list(log_replay.differences(deployment.pk)) == []
+
+
+@pytest.mark.parametrize("name", ["kill switch", "flag", "pause", "withdrawal", "allowlist"])
+def test_without_the_locks_something_is_sent_after_the_answer_to(name: str) -> None:
+    fleet = scene.devices(4)
+    deployment = scene.start(fleet)
+    assert _sent_after(STOPS[name][0], without_locks, deployment, fleet) >= 1
+
+
+# --- whoever stops and whoever starts ------------------------------------------------------------------------
+
+
+def _starts(
+    locks: Callable[[], None], actor: Actor, version_id: int, fleet: list[Device], gate: Gate | None
+) -> int:
+    locks()
+    if gate is not None:
+        waits_at(gate, dry_run, "deployable_version")
+    return lifecycle.start(
+        actor,
+        apk_version_id=version_id,
+        target=Target.model_validate({"type": "selection", "device_ids": [device.pk for device in fleet]}),
+        options=DeploymentOptions.from_json(scene.EASY),
+    )
+
+
+STARTABLE_STOPS = ["kill switch", "flag", "withdrawal", "allowlist"]
+TOO_LATE = {
+    "kill switch": "Conflict: The kill switch is on.",
+    "flag": "Forbidden: Deployments are switched off",
+    "withdrawal": "Conflict: The version was withdrawn.",
+    "allowlist": "Invalid: com.nexmdm is not on the allowlist",
+}
+
+
+def _started_first(name: str, locks: Callable[[], None]) -> tuple[str, str]:
+    """Whoever starts has seen that all is well when the stop is asked for: what becomes of the deployment."""
+    scene.enable()
+    fleet, version, actor = scene.devices(1), scene.version(), scene.admin()
+    with Child(partial(_starts, locks, actor, version.pk, fleet)) as starter:
+        starter.comes()
+        asked = Deployment(to_version=version, apk=version.apk)
+        with Child(partial(_stops, STOPS[name][0], actor, asked)) as stopper:
+            stopper.waits_or_is_done()
+            starter.opens()
+            deployment = Deployment.objects.get(pk=starter.result())
+            stopper.result()
+    return scene.state(deployment)
+
+
+@pytest.mark.parametrize("name", STARTABLE_STOPS)
+def test_a_start_that_came_first_is_stopped_by(name: str) -> None:
+    assert _started_first(name, as_ever) == STOPS[name][1]
+
+
+@pytest.mark.parametrize("name", STARTABLE_STOPS)
+def test_without_the_lock_a_start_slips_past(name: str) -> None:
+    assert _started_first(name, without_locks) == ("queued", "")
+
+
+def _stops_at_the_gate(name: str, actor: Actor, deployment: Deployment, gate: Gate) -> None:
+    """Has changed its row and paused what there was, and is about to commit."""
+    for module, function in ((fleet_switch, "_log"), (signals, "_pause_all")):
+        waits_at(gate, module, function)
+    STOPS[name][0](actor, deployment)
+
+
+@pytest.mark.parametrize("name", STARTABLE_STOPS)
+def test_a_start_that_came_second_is_refused_by(name: str) -> None:
+    scene.enable()
+    fleet, version, actor = scene.devices(1), scene.version(), scene.admin()
+    asked = Deployment(to_version=version, apk=version.apk)
+    with Child(partial(_stops_at_the_gate, name, actor, asked)) as stopper:
+        stopper.comes()
+        with Child(lambda _: _starts(as_ever, actor, version.pk, fleet, None)) as starter:
+            assert starter.waits_or_is_done()
+            stopper.opens()
+            with pytest.raises(Raised, match=TOO_LATE[name]):
+                starter.result()
+    assert Deployment.objects.count() == 0
+
+
+# --- two starts with one key ---------------------------------------------------------------------------------
+
+
+def _starts_with_key(actor: Actor, version_id: int, fleet: list[Device], digest: str, _: Gate) -> int:
+    return lifecycle.start(
+        actor,
+        apk_version_id=version_id,
+        target=Target.model_validate({"type": "selection", "device_ids": [device.pk for device in fleet]}),
+        options=DeploymentOptions.from_json(scene.EASY),
+        idempotency_key="once",
+        body_digest=digest,
+    )
+
+
+def _and_waits(deed: Callable[[Gate], object], gate: Gate) -> object:
+    """With the key written, before the commit."""
+    waits_at(gate, StartRequest.objects, "create")
+    return deed(gate)
+
+
+def test_two_starts_with_one_key_are_one_deployment() -> None:
+    scene.enable()
+    start = partial(_starts_with_key, scene.admin(), scene.version().pk, scene.devices(1))
+    with Child(partial(_and_waits, partial(start, "same"))) as first:
+        first.comes()
+        with Child(partial(start, "same")) as second, Child(partial(start, "another")) as third:
+            assert second.waits_or_is_done()
+            assert third.waits_or_is_done()
+            first.opens()
+            assert first.result() == second.result() == Deployment.objects.get().pk
+            with pytest.raises(Raised, match="Invalid: This Idempotency-Key was used with another body"):
+                third.result()
+    assert StartRequest.objects.count() == 1
+
+
+def test_where_the_first_start_dies_the_second_with_its_key_is_the_one() -> None:
+    scene.enable()
+    start = partial(_starts_with_key, scene.admin(), scene.version().pk, scene.devices(1))
+    with Child(partial(_and_waits, partial(start, "same"))) as first:
+        first.comes()
+        with Child(partial(start, "same")) as second:
+            assert second.waits_or_is_done()
+            first.kill()
+            assert second.result() == Deployment.objects.get().pk
+
+
+# --- two who want one device ---------------------------------------------------------------------------------
+
+LOOKS_ONLY = "SELECT id FROM device WHERE id = ANY(%s) ORDER BY id"
+
+
+def _two_deployments(settings: Any) -> tuple[Device, Deployment, Deployment]:
+    (device,) = scene.devices(1, fcm_token="token")
+    pair = [scene.start([device], to=scene.version(code)) for code in (121, 122)]
+    settings.PUSH_TRANSPORT = "fcm"
+    return device, pair[0], pair[1]
+
+
+def _advances(deployment: Deployment, lock: str, _: Gate) -> int:
+    patch(dispatch, "LOCK_DEVICES", lock)
+    return len(tick.advance(deployment.pk))
+
+
+def _advances_and_waits(deployment: Deployment, gate: Gate) -> int:
+    waits_at(gate, dispatch, "claim")
+    return len(tick.advance(deployment.pk))
+
+
+def test_of_two_deployments_that_claim_one_device_one_gets_it_and_the_other_goes_on(settings: Any) -> None:
+    device, first, second = _two_deployments(settings)
+    with Child(partial(_advances_and_waits, first)) as winner:
+        winner.comes()
+        with Child(partial(_advances, second, dispatch.LOCK_DEVICES)) as loser:
+            assert loser.result() == 0
+        winner.opens()
+        assert winner.result() == 1
+    assert scene.task(second, device).status == "queued"
+    assert scene.reason(second, device) == "in_other_deployment"
+    scene.report(first, device, "succeeded")
+    assert len(tick.advance(second.pk)) == 1
+    assert DeploymentAttempt.objects.count() == 2
+
+
+def test_without_the_lock_of_the_device_the_database_refuses(settings: Any) -> None:
+    device, first, second = _two_deployments(settings)
+    with Child(partial(_advances_and_waits, first)) as winner:
+        winner.comes()
+        with Child(partial(_advances, second, LOOKS_ONLY)) as loser:
+            assert loser.waits_or_is_done()
+            winner.opens()
+            assert winner.result() == 1
+            with pytest.raises(Raised, match=r"IntegrityError: .*deployment_task_one_in_flight"):
+                loser.result()
+    assert scene.task(second, device).status == "queued"
+    assert DeploymentAttempt.objects.count() == 1
+
+
+def test_two_heartbeats_of_one_device_at_once_are_one_send() -> None:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device])
+    with Child(partial(_beats_and_waits, device)) as first:
+        first.comes()
+        with Child(lambda _: scene.beat(device)) as second:
+            assert second.waits_or_is_done()
+            first.opens()
+            answers = [first.result(), second.result()]
+    assert [answer and answer["attempt"] for answer in answers] in ([1, None], [1, 1])
+    assert DeploymentAttempt.objects.get().number == 1
+    command = scene.beat(device)
+    assert command is not None
+    assert command["attempt"] == 1
+    assert list(log_replay.differences(deployment.pk)) == []
+
+
+def _beats_and_waits(device: Device, gate: Gate) -> object:
+    waits_at(gate, dispatch, "claim")
+    return scene.beat(device)
+
+
+def test_a_push_and_a_heartbeat_that_want_the_last_place_get_one(settings: Any) -> None:
+    fleet = scene.devices(2, fcm_token="token")
+    deployment = scene.start(fleet, concurrency=1)
+    settings.PUSH_TRANSPORT = "fcm"
+    with Child(partial(_advances_and_waits, deployment)) as push:
+        push.comes()
+        with ExitStack() as ends:
+            beats = [ends.enter_context(Child(partial(_claims, as_ever, [device]))) for device in fleet]
+            assert all(beat.waits_or_is_done() for beat in beats)
+            push.opens()
+            assert push.result() == 1
+            for beat in beats:
+                beat.result()
+    assert DeploymentAttempt.objects.count() == 1
+    assert scene.counts(deployment)["sending"] == 1
+
+
+# --- a cancel among reports ----------------------------------------------------------------------------------
+
+# Of the ten devices of each process so many report before the cancel, the last from AFTER on behind it.
+BEFORE, AFTER = 3, 8
+STEPS = ("received", "downloading", "installing", "succeeded")
+
+
+def _installs(deployment: Deployment, fleet: list[Device], gate: Gate) -> dict[int, str]:
+    """Every device goes on to the end; every other stops where it is told to. What became of each."""
+    truth = {}
+    for number, device in enumerate(fleet):
+        if number in (BEFORE, AFTER):
+            gate()
+        truth[device.pk] = "succeeded"
+        for step in STEPS:
+            answer = scene.report(deployment, device, step, attempt=1)
+            if answer.body["cancel"] and number % 2 and step != "succeeded":
+                scene.report(deployment, device, "skipped", error_code="canceled", attempt=1)
+                truth[device.pk] = "skipped"
+                break
+    return truth
+
+
+def _cancels_and_waits(actor: Actor, deployment: Deployment, gate: Gate) -> None:
+    waits_at(gate, moves, "move")
+    lifecycle.cancel(actor, deployment.pk)
+
+
+def test_a_cancel_among_reports_loses_nobody() -> None:
+    fleet = scene.devices(40)
+    deployment = scene.start(fleet, concurrency=30)
+    for device in fleet[:30]:
+        assert scene.beat(device)
+    with Child(partial(_cancels_and_waits, scene.admin(), deployment)) as cancel, ExitStack() as ends:
+        parts = [partial(_installs, deployment, fleet[part:30:3]) for part in range(3)]
+        agents = [ends.enter_context(Child(part)) for part in parts]
+        for child in (cancel, *agents):
+            child.comes()
+        for child in (cancel, *agents):
+            child.opens()
+        cancel.result()
+        for agent in agents:
+            agent.comes()
+            agent.opens()
+        truth = {pk: status for agent in agents for pk, status in agent.result().items()}
+    truth |= {device.pk: "skipped" for device in fleet[30:]}
+    assert dict(DeploymentTask.objects.values_list("device_id", "status")) == truth
+    stopped = sum(status == "skipped" for status in truth.values())
+    assert 10 < stopped < 40 - 3 * BEFORE
+    assert scene.counts(deployment) == {"succeeded": 40 - stopped, "skipped": stopped, "total": 40}
+    assert not DeploymentTask.objects.filter(in_flight_until__isnull=False).exists()
+    assert not DeploymentAttempt.objects.filter(finished_at=None).exists()
+    assert list(log_replay.differences(deployment.pk)) == []
