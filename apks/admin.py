@@ -175,14 +175,17 @@ class ApkVersionAdmin(RecordAdmin):
 
     @admin.display(description="State")
     def state(self, version: ApkVersion) -> str | SafeString:
+        debuggable = "Warning: debuggable build. " if version.debuggable else ""
         if version.withdrawn_at:
-            return format_html("withdrawn {}: {}", time_html(version.withdrawn_at), version.withdrawn_reason)
-        return "⚠ debuggable build" if version.debuggable else "ready"
+            return format_html(
+                "{}withdrawn {}: {}", debuggable, time_html(version.withdrawn_at), version.withdrawn_reason
+            )
+        return debuggable or "ready"
 
     @admin.display(description="Build")
     def build(self, version: ApkVersion) -> str:
         if version.debuggable:
-            return "⚠ Debuggable: anybody with the device in hand can look into the app."
+            return "Warning, debuggable: anybody with the device in hand can look into the app."
         return "release"
 
     @admin.display(description="Signature schemes")
