@@ -32,9 +32,9 @@ check: $(VENV)/.installed-dev
 unit: $(VENV)/.installed-dev $(VENV)/.wheel
 	$(BIN)/pytest -q
 
-# Hours of a busy fleet with parts being killed; not part of `make test`.
-soak: $(VENV)/.installed-dev $(VENV)/.postgres
-	$(BIN)/python -m benchmarks.soak
+# Two thousand devices over HTTP; not part of `make test`.
+soak: $(VENV)/.installed-dev $(VENV)/.wheel
+	$(BIN)/pytest -q tests/soak/fleet_of_two_thousand.py
 
 # New pins of everything in requirements*.in, with hashes.
 lock: $(VENV)/.installed

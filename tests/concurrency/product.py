@@ -65,15 +65,16 @@ class Product:
         return found
 
     def ends(self, deployment_id: int, within: float, beats: int = 10) -> dict[str, Any]:
-        """The deployment once it has ended or paused itself. Until then, at each look, so many devices that wait
-        beat now and not when their interval is over."""
+        """The deployment once it has ended or paused itself. Until then, at each look, devices that wait beat now
+        and not when their interval is over: two more than there are places, at most `beats`."""
         deadline = time.monotonic() + within
         while True:
             seen: dict[str, Any] = self.call("GET", f"/v1/deployments/{deployment_id}")
             if seen["status"] not in ("queued", "running"):
                 return seen
             assert time.monotonic() < deadline, seen
-            self._some_beat(deployment_id, beats)
+            taken = seen["counts"]["sending"] + seen["counts"]["installing"]
+            self._some_beat(deployment_id, min(beats, seen["options"]["concurrency"] - taken + 2))
             time.sleep(LOOK_EVERY_SEC)
 
     def _some_beat(self, deployment_id: int, beats: int) -> None:
