@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from deployments import attempts, commands, dispatch, eligibility, locking, measures, reports, turns
+from deployments import attempts, commands, dispatch, eligibility, loading, measures, reports, turns
 from deployments.attempts import Task
 from deployments.eligibility import Terms
 from deployments.options import DeploymentOptions
@@ -60,7 +60,7 @@ def _claim(task: Task, now: datetime) -> dict[str, Any] | None:
     """A look without the lock first: most heartbeats of a waiting device end here."""
     if task.status == TaskStatus.SKIPPED and task.next_run_at is not None and task.next_run_at > now:
         return None
-    deployment = locking.load(task.deployment_id)
+    deployment, _ = loading.load(task.deployment_id)
     options = DeploymentOptions.from_json(deployment.options)
     terms = Terms(
         deployment.to_version, options, now, closing=eligibility.closing(options, now, deployment.pk)

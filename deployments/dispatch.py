@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db import connection
-
 from deployments import audit, canary, eligibility, gates, measures, turns
 from deployments.eligibility import Terms
 from deployments.locking import Locked, locked
 from deployments.models import Deployment
 from deployments.options import DeploymentOptions
 from deployments.states import CanaryState, DeploymentStatus
+from mdm import prepared
 from mdm.people import SYSTEM
 
 # Waits for nobody: a device that another deployment is just claiming is passed over this time.
@@ -114,7 +113,7 @@ def claim(now: Turn, tasks: list[tuple[int, int]], transport: str) -> list[Claim
     if not tasks:
         return []
     deployment, at = now.deployment, now.pace.at
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(LOCK_DEVICES, [[device_id for _, device_id in tasks]])
         devices = [row[0] for row in cursor.fetchall()]
         cursor.execute(_CLAIM, _claim_params(now, [task for task, _ in tasks], devices, transport))

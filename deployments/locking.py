@@ -13,8 +13,8 @@ from typing import Final
 
 from django.db import connection, transaction
 
+from deployments import loading
 from deployments.models import Deployment, FleetSwitch
-from mdm.problems import NotFound
 
 SWITCH_LOCK: Final = 0x4E584D01
 SHARE_SWITCH = "SELECT pg_advisory_xact_lock_shared(%s)"
@@ -41,15 +41,7 @@ def locked(deployment_id: int) -> Iterator[Locked]:
         with connection.cursor() as cursor:
             cursor.execute(SHARE_SWITCH, [SWITCH_LOCK])
             cursor.execute(TAKE_DEPLOYMENT, [deployment_id])
-        yield Locked(load(deployment_id), FleetSwitch.objects.get())
-
-
-def load(deployment_id: int) -> Deployment:
-    """The deployment with its version and package. NotFound."""
-    found = Deployment.objects.select_related("to_version__apk", "apk").filter(pk=deployment_id).first()
-    if found is None:
-        raise NotFound("There is no such deployment.")
-    return found
+        yield Locked(*loading.load(deployment_id))
 
 
 @contextmanager

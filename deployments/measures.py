@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from django.db import connection
-
 from deployments import gate, pace, retry
 from deployments.models import Deployment
 from deployments.options import DeploymentOptions, milliseconds
 from deployments.states import CanaryState
+from mdm import prepared
 
 # A send is stamped after the lock was taken, never before an earlier one: now() would be the transaction's start.
 _MOMENT: Final = (
@@ -154,7 +153,7 @@ def canary_gate_shut(deployment: Deployment, counts: Canary | None) -> bool:
 
 
 def _row(sql: str, params: dict[str, Any]) -> tuple[Any, ...]:
-    with connection.cursor() as cursor:
+    with prepared.cursor() as cursor:
         cursor.execute(sql, params)
         row: tuple[Any, ...] = cursor.fetchone()
     return row
