@@ -142,8 +142,9 @@ class DeploymentTask(models.Model):
     `retry.max` counts, `attempt` numbers the sends and is never used again.
     """
 
-    deployment = models.ForeignKey(Deployment, on_delete=models.PROTECT, related_name="tasks")
-    device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="tasks")
+    # Others begin with these; one more index each would be written with every report.
+    deployment = models.ForeignKey(Deployment, on_delete=models.PROTECT, related_name="tasks", db_index=False)
+    device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="tasks", db_index=False)
     status = models.CharField(max_length=14, choices=TaskStatus, default=TaskStatus.QUEUED)
     phase = models.CharField(max_length=11, choices=Phase, blank=True)
     reason = models.CharField(max_length=20, blank=True, help_text="Stored for skips; else computed.")
@@ -253,9 +254,14 @@ class DeploymentTask(models.Model):
 class DeploymentAttempt(models.Model):
     """The ledger of sends: one row each, kept for ever, so that the 60-second window forgets nothing."""
 
-    task = models.ForeignKey(DeploymentTask, on_delete=models.PROTECT, related_name="attempts")
-    deployment = models.ForeignKey(Deployment, on_delete=models.PROTECT, related_name="attempts")
-    device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="+")
+    # The indexes below begin with these three.
+    task = models.ForeignKey(
+        DeploymentTask, on_delete=models.PROTECT, related_name="attempts", db_index=False
+    )
+    deployment = models.ForeignKey(
+        Deployment, on_delete=models.PROTECT, related_name="attempts", db_index=False
+    )
+    device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="+", db_index=False)
     apk_version = models.ForeignKey(ApkVersion, on_delete=models.PROTECT, related_name="+")
     number = models.PositiveIntegerField()
     transport = models.CharField(max_length=9, choices=[("push", "Push"), ("heartbeat", "Heartbeat")])
@@ -286,8 +292,11 @@ class DeploymentAttempt(models.Model):
 class DeploymentEvent(models.Model):
     """The audit log of one deployment. Append-only by trigger; `meta` has before, after, reason, request id."""
 
-    deployment = models.ForeignKey(Deployment, on_delete=models.PROTECT, related_name="events")
-    device = models.ForeignKey(Device, on_delete=models.PROTECT, null=True, related_name="+")
+    # The indexes below begin with these two.
+    deployment = models.ForeignKey(
+        Deployment, on_delete=models.PROTECT, related_name="events", db_index=False
+    )
+    device = models.ForeignKey(Device, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
     level = models.CharField(max_length=5, choices=Level, default=Level.INFO)
     message = models.TextField()
     actor = models.CharField(max_length=160)

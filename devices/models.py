@@ -59,6 +59,8 @@ class Device(models.Model):
             # Selection filters by tag and by group.
             GinIndex(name="device_tags", fields=["tags"]),
             GinIndex(name="device_groups", fields=["groups"]),
+            # The zones there are, for windows in each device's own.
+            models.Index(name="device_tz", fields=["tz"]),
         ]
 
     def __str__(self) -> str:
