@@ -4,13 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MANAGE := $(BIN)/python manage.py
-SOURCES := mdm apks devices deployments agent_api tests manage.py
+SOURCES := mdm apks devices deployments agent_api benchmarks tests manage.py
 
 # What `check --deploy` is asked about: a production, not the demo.
 PRODUCTION := ENV_FILE= DATABASE_URL=postgres://nobody@127.0.0.1:1/none PUBLIC_URL=https://mdm.example.com \
 	SECRET_KEY=$(shell printf 'checked-but-never-used-%.0s' 1 2 3)
 
-.PHONY: run test check unit soak lock system-packages
+.PHONY: run test check unit soak bench lock system-packages
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed $(VENV)/.postgres
@@ -35,6 +35,10 @@ unit: $(VENV)/.installed-dev $(VENV)/.wheel
 # Two thousand devices over HTTP; not part of `make test`.
 soak: $(VENV)/.installed-dev $(VENV)/.wheel
 	$(BIN)/pytest -q tests/soak/fleet_of_two_thousand.py
+
+# How fast and how small it is: one topic, or all; benchmarks/README.md says which there are.
+bench: $(VENV)/.installed-dev $(VENV)/.postgres
+	$(BIN)/python -m benchmarks $(NAME)
 
 # New pins of everything in requirements*.in, with hashes.
 lock: $(VENV)/.installed

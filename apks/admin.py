@@ -134,8 +134,8 @@ class ApkVersionAdmin(RecordAdmin):
     add_words = "Upload an APK"
     list_display = ("app", "version", "state", "size", "min_sdk", "signer", "uploaded", "withdraw")
     list_display_links = ("version",)
-    list_filter = ("apk",)
     list_select_related = ("apk", "uploaded_by")
+    search_help_text = "Part of package, name or version."
     search_fields = ("apk__package_name", "apk__display_name", "version_name")
     fields = (
         "apk", "version_name", "version_code", "state", "size", "min_sdk", "target_sdk", "abis", "build", "sha256",

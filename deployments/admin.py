@@ -131,6 +131,7 @@ class DeploymentAdmin(RecordAdmin):
         own = [
             path("<int:pk>/live/", views.live, name="deployments_deployment_live"),
             path("<int:pk>/devices/", views.devices, name="deployments_deployment_devices"),
+            path("<int:pk>/timeline/", views.timeline, name="deployments_deployment_timeline"),
             self._path("export.csv", "export", self.export_view),
         ]
         pages = {

@@ -148,9 +148,7 @@ class _Page:
             return "Mend what is marked, then make a dry run."
         if self.result is None:
             return "Make a dry run first: it sends nothing."
-        if _reached(self.result) == 0:
-            return "No device can take this version."
-        return ""
+        return "" if _reached(self.result) else "No device can take this version."
 
 
 def _reached(result: dict[str, Any]) -> int:

@@ -9,14 +9,22 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from deployments import gate, measures, option_words, summary, task_list
+from deployments import gate, measures, summary, task_list
 from deployments import window as windows
 from deployments.eligibility import OBSERVED, REQUIRED, SERVER_ZONE
 from deployments.headline import Headline, Situation, headline
 from deployments.models import Deployment, DeploymentEvent
 from deployments.options import DeploymentOptions
 from deployments.retry import ERROR_CODES
-from deployments.states import GATE_STOPS, PEOPLE_GROUPS, REASONS, TERMINAL, DeploymentStatus, TaskStatus
+from deployments.states import (
+    GATE_STOPS,
+    IN_FLIGHT,
+    PEOPLE_GROUPS,
+    REASONS,
+    TERMINAL,
+    DeploymentStatus,
+    TaskStatus,
+)
 
 ROWS: Final = 50
 EVENTS: Final = 20
@@ -57,20 +65,16 @@ def live(deployment: Deployment) -> dict[str, Any]:
         "deployment": deployment,
         "counts": numbers["counts"],
         "groups": groups(numbers["counts"]),
-        "reasons": reasons(deployment),
+        "reasons": [row | words_of(row["reason"]) for row in numbers["reasons"]],
         "canary": numbers["canary"] | {"label": deployment.get_canary_state_display()},
         "failure": numbers["failure"] | {"sentence": _failure_sentence(options, numbers["failure"])},
         "options": options,
-        "pace": _pace(deployment, options),
+        "pace": _pace(deployment, options, numbers["counts"]),
+        "target_words": target_words(deployment),
         "headline": said(deployment, numbers, options),
         "terminal": deployment.status in TERMINAL,
         "needs_reason": deployment.paused_reason in GATE_STOPS,
     }
-
-
-def reasons(deployment: Deployment) -> list[dict[str, Any]]:
-    """Reason codes with count and words, in precedence."""
-    return [row | words_of(row["reason"]) for row in summary.numbers(deployment)["reasons"]]
 
 
 def groups(counts: Mapping[str, int]) -> list[Group]:
@@ -108,11 +112,13 @@ def _failure_sentence(options: DeploymentOptions, failure: Mapping[str, int]) ->
     ).sentence
 
 
-def _pace(deployment: Deployment, options: DeploymentOptions) -> dict[str, int] | None:
+def _pace(
+    deployment: Deployment, options: DeploymentOptions, counts: Mapping[str, int]
+) -> dict[str, int] | None:
     if deployment.status != DeploymentStatus.RUNNING:
         return None
-    measured = measures.measure_pace(deployment, options)
-    return {"sent": measured.sent_last_minute, "in_flight": measured.in_flight}
+    at_work = sum(counts[status] for status in IN_FLIGHT)  # not measured anew: one page, one number
+    return {"sent": measures.measure_pace(deployment, options).sent_last_minute, "in_flight": at_work}
 
 
 def said(deployment: Deployment, numbers: Mapping[str, Any], options: DeploymentOptions) -> Headline:
@@ -152,15 +158,6 @@ def _shut(options: DeploymentOptions, now: datetime) -> str:
     if window is None or zoned or windows.is_open(window, now, SERVER_ZONE):
         return ""
     return windows.describe(window, now, SERVER_ZONE)
-
-
-def header(deployment: Deployment) -> dict[str, Any]:
-    """What stands still: which app, from and to, asked for by whom, with which options."""
-    return {
-        "deployment": deployment,
-        "target_words": target_words(deployment),
-        "options_in_words": option_words.in_words(deployment.options),
-    }
 
 
 def target_words(deployment: Deployment) -> str:

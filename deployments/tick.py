@@ -128,11 +128,10 @@ def mark_window(deployment: Deployment, terms: Terms) -> None:
         audit.record(deployment.pk, f"Window open: {opened:,} devices may start", meta={"count": opened})
 
 
-_THROTTLE: Final = f"""UPDATE deployment_task SET status = 'throttled' WHERE status = 'queued' AND id IN (
-    SELECT t.id FROM deployment_task t JOIN device d ON d.id = t.device_id
+_THROTTLE: Final = f"""{turns.NEXT} UPDATE deployment_task SET status = 'throttled' WHERE status = 'queued' AND id IN (
+    SELECT t.id FROM next JOIN deployment_task t USING (id) JOIN device d ON d.id = t.device_id
         LEFT JOIN heartbeat h ON h.device_id = d.id
-    WHERE t.deployment_id = %(id)s AND t.status = 'queued' AND (t.next_run_at IS NULL OR t.next_run_at <= %(now)s)
-        AND {REASON_OF_MANY} = '{turns.READY}' ORDER BY {turns.PUSH_ORDER} LIMIT %(limit)s)"""
+    WHERE {REASON_OF_MANY} = '{turns.READY}' ORDER BY {turns.PUSH_ORDER} LIMIT %(shown)s)"""
 _UNTHROTTLE: Final = """UPDATE deployment_task SET status = 'queued'
     WHERE deployment_id = %(id)s AND status = 'throttled'"""
 
@@ -145,8 +144,8 @@ def mark_throttled(now: Turn) -> None:
         count = _change(_UNTHROTTLE, deployment, now.terms)
         audit.record(deployment.pk, f"Room again for {count:,} devices", meta={"count": count})
     elif not now.room and not marked:
-        limit = min(THROTTLED_SHOWN, now.options.concurrency)
-        if count := _change(_THROTTLE, deployment, now.terms, limit=limit):
+        few = {"limit": turns.CHUNKS[0], "offset": 0, "shown": min(THROTTLED_SHOWN, now.options.concurrency)}
+        if count := _change(_THROTTLE, deployment, now.terms, **few):
             meta = {"count": count, "reason": now.pace.room.limited_by}
             audit.record(deployment.pk, f"A limit holds back the next {count:,} devices", meta=meta)
 

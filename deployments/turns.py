@@ -28,11 +28,11 @@ _ROWS: Final = """FROM deployment_task t JOIN device d ON d.id = t.device_id
     LEFT JOIN heartbeat h ON h.device_id = d.id WHERE t.deployment_id = %(id)s"""
 
 # Put in order first, over two narrow tables, and judged only then: of 100,000 devices a few hundred matter.
-_NEXT: Final = f"""WITH next AS MATERIALIZED (SELECT t.id
+NEXT: Final = f"""WITH next AS MATERIALIZED (SELECT t.id
     FROM deployment_task t LEFT JOIN heartbeat h ON h.device_id = t.device_id
     WHERE t.deployment_id = %(id)s AND {_WAITING} AND (t.next_run_at IS NULL OR t.next_run_at <= %(now)s)
-    ORDER BY {PUSH_ORDER} LIMIT %(limit)s OFFSET %(offset)s)
-SELECT t.id, d.id, d.fcm_token <> '', {REASON_OF_MANY} {_ROWS}
+    ORDER BY {PUSH_ORDER} LIMIT %(limit)s OFFSET %(offset)s)"""
+_NEXT: Final = f"""{NEXT} SELECT t.id, d.id, d.fcm_token <> '', {REASON_OF_MANY} {_ROWS}
     AND t.id IN (SELECT id FROM next) ORDER BY {PUSH_ORDER}"""
 
 _SETTLE: Final = """WITH judged AS MATERIALIZED (SELECT t.id, {reason} AS reason {rows} AND {which}),

@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 
-from deployments import details, lifecycle, summary
+from deployments import details, lifecycle, option_words, summary
 from deployments.export import csv_response
 from deployments.forms import PaceForm, ReasonForm, RequiredReasonForm
 from deployments.models import Deployment
@@ -66,7 +66,7 @@ def _table(deployment: Deployment, wanted: Filter, page: int) -> dict[str, Any]:
 
 
 def _urls(deployment_id: int) -> dict[str, str]:
-    names = ("details", "live", "devices", "pause", "resume", "cancel", "pace", "export")
+    names = ("details", "live", "devices", "timeline", "pause", "resume", "cancel", "pace", "export")
     return {name: _url(name, deployment_id) for name in names}
 
 
@@ -84,19 +84,19 @@ def details_page(request: HttpRequest, site: admin.AdminSite, deployment_id: int
         raise PermissionDenied("Your account may not see deployments.")
     deployment = _found(deployment_id)
     wanted, page = _wanted(request)
-    numbers = _numbers_html(request, deployment)
-    everything = request.GET.get("events") == "all"
+    moving = details.live(deployment)
+    numbers = _numbers_html(request, deployment, moving)
     context = {
         **site.each_context(request),
         "title": f"{deployment.to_version} → {deployment.target.get_scope_display().lower()}",
-        **details.header(deployment),
+        "deployment": deployment,
+        "options_in_words": option_words.in_words(deployment.options),
         **_context(request, deployment),
         **_table(deployment, wanted, page),
         **_live_context(deployment, numbers),
         "status_choices": _status_choices(),
-        "reason_choices": details.reasons(deployment),
-        "events": details.timeline(deployment.pk, everything=everything),
-        "everything": everything,
+        "reason_choices": moving["reasons"],
+        **_events(request, deployment),
     }
     return TemplateResponse(request, "nx/details.html", context)
 
@@ -106,9 +106,8 @@ def _status_choices() -> list[tuple[str, str]]:
     return groups + [(status.value, status.label) for status in TaskStatus]
 
 
-def _numbers_html(request: HttpRequest, deployment: Deployment) -> str:
-    context = details.live(deployment) | _context(request, deployment)
-    return render_to_string("nx/_numbers.html", context, request)
+def _numbers_html(request: HttpRequest, deployment: Deployment, moving: dict[str, Any]) -> str:
+    return render_to_string("nx/_numbers.html", moving | _context(request, deployment), request)
 
 
 def _live_context(deployment: Deployment, numbers: str) -> dict[str, Any]:
@@ -135,7 +134,7 @@ def _fragment(view: Callable[[HttpRequest, int], HttpResponse]) -> Callable[[Htt
 def live(request: HttpRequest, deployment_id: int) -> HttpResponse:
     """The moving numbers; 204 where they are what the page shows already."""
     deployment = _found(deployment_id)
-    context = _live_context(deployment, _numbers_html(request, deployment))
+    context = _live_context(deployment, _numbers_html(request, deployment, details.live(deployment)))
     if request.GET.get("version") == context["version"]:
         return HttpResponse(status=204)
     return HttpResponse(render_to_string("nx/_live.html", context, request))
@@ -147,6 +146,18 @@ def devices(request: HttpRequest, deployment_id: int) -> HttpResponse:
     deployment = _found(deployment_id)
     context = _table(deployment, *_wanted(request)) | {"urls": _urls(deployment_id)}
     return HttpResponse(render_to_string("nx/_devices.html", context, request))
+
+
+@_fragment
+def timeline(request: HttpRequest, deployment_id: int) -> HttpResponse:
+    """The latest events."""
+    context = _events(request, _found(deployment_id)) | {"urls": _urls(deployment_id)}
+    return HttpResponse(render_to_string("nx/_timeline.html", context, request))
+
+
+def _events(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    everything = request.GET.get("events") == "all"
+    return {"events": details.timeline(deployment.pk, everything=everything), "everything": everything}
 
 
 def export(request: HttpRequest, deployment_id: int) -> HttpResponseBase:

@@ -85,7 +85,7 @@ class HeldFilter(admin.SimpleListFilter):
 class DeviceAdmin(RecordAdmin):
     """What a person changes goes through pages of its own; the rest the device says."""
 
-    list_display = ("serial", "alias", "model", "labels", "versions", "seen", "battery", "state")
+    list_display = ("serial", "alias", "model", "state", "seen", "battery", "labels", "versions")
     list_select_related = ("heartbeat",)
     list_filter = ("status", HeldFilter)
     search_fields = ("serial", "alias", "model", "external_id")

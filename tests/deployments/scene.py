@@ -92,8 +92,13 @@ def devices(
 
 
 def start(target: list[Device] | None = None, *, to: ApkVersion | None = None, **options: Any) -> Deployment:
-    """Started and planned: to these devices, or to the entire fleet."""
+    """Started and planned: to these devices, or to the entire fleet. Switches are set so that it may."""
     enable()
+    return ask(target, to=to, **options)
+
+
+def ask(target: list[Device] | None = None, *, to: ApkVersion | None = None, **options: Any) -> Deployment:
+    """The same with the switches as they stand."""
     wanted: dict[str, Any] = {"type": "fleet"}
     if target is not None:
         wanted = {"type": "selection", "device_ids": [device.pk for device in target]}

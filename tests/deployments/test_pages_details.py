@@ -54,18 +54,18 @@ def test_whoever_is_signed_out_is_sent_to_the_login_page(client: Client, page: s
     assert answer.headers["Location"].startswith("/admin/login/")
 
 
-@pytest.mark.parametrize("page", ["live/", "devices/"])
+@pytest.mark.parametrize("page", ["live/", "devices/", "timeline/"])
 def test_a_part_of_a_page_never_answers_with_a_login_page(client: Client, page: str) -> None:
     answer = client.get(address(scene.start(scene.devices(1)), page))
     assert (answer.status_code, answer.content) == (401, b"Signed out.")
 
 
-@pytest.mark.parametrize("page", ["details/", "live/", "devices/", *ACTS, "export.csv"])
+@pytest.mark.parametrize("page", ["details/", "live/", "devices/", "timeline/", *ACTS, "export.csv"])
 def test_staff_without_a_group_sees_nothing(page: str) -> None:
     assert signed_in().get(address(scene.start(scene.devices(1)), page)).status_code == 403
 
 
-@pytest.mark.parametrize("page", ["details/", "live/", "devices/", *ACTS, "export.csv"])
+@pytest.mark.parametrize("page", ["details/", "live/", "devices/", "timeline/", *ACTS, "export.csv"])
 def test_a_deployment_that_does_not_exist_is_not_found(page: str) -> None:
     client = signed_in("operator")
     assert client.get(f"/admin/deployments/deployment/987654321/{page}").status_code == 404

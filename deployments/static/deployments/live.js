@@ -37,7 +37,10 @@
     try {
       const seen = part("nx-live").dataset.version;
       await load(part("nx-live"), `${watch.dataset.live}?version=${seen}`);
-      if (part("nx-live").dataset.version !== seen) await load(part("nx-rows"), watch.dataset.devices);
+      if (part("nx-live").dataset.version !== seen) {
+        await load(part("nx-rows"), watch.dataset.devices);
+        await load(part("nx-events"), watch.dataset.timeline);
+      }
       if (terminal()) stopped = true;
     } catch {
       // Counted by the listeners below.

@@ -1,0 +1,247 @@
+"""The main story by mouse, and every page for accessibility, policy and narrow windows. The `page` fixture
+fails a test on any error or warning of the browser, so each walk is a test of the policy as well."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import Page, expect
+
+from deployments import fleet_switch, lifecycle, tick
+from deployments.models import Deployment
+from tests.browser.conftest import sideways, violations
+from tests.deployments import scene
+from tests.deployments.pages import address, someone
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def sign_in(page: Page, live_server: Any, user: User | None = None) -> None:
+    client = Client()
+    client.force_login(user or User.objects.create_superuser("root", password="pw"))
+    session = client.cookies["sessionid"].value
+    page.context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
+
+
+def asked_of(page: Page, deployment: Deployment) -> list[str]:
+    """Requests for parts of that deployment's page from now on."""
+    asked: list[str] = []
+    page.on(
+        "request",
+        lambda request: asked.append(request.url) if address(deployment, "") in request.url else None,
+    )
+    return asked
+
+
+def mixed() -> tuple[Deployment, list[Any]]:
+    """A running deployment with devices in every group."""
+    fleet = scene.devices(12, groups=["Berlin"], tags=["kiosk"])
+    scene.devices(3, installed=121)
+    scene.devices(4, beat={"battery": 12}, groups=["Porto"])
+    deployment = scene.start(canary=2, rate=100, concurrency=5, retry={"max": 0, "backoff_sec": 1})
+    for device in fleet[:2]:
+        scene.install(deployment, device)
+    tick.advance(deployment.pk)
+    scene.beat(fleet[2])
+    scene.report(deployment, fleet[2], "downloading")
+    scene.beat(fleet[3])
+    scene.report(
+        deployment, fleet[3], "failed", error_code="install_blocked", error="<script>alert(1)</script>"
+    )
+    return deployment, fleet
+
+
+def test_the_main_story_by_mouse(page: Page, live_server: Any) -> None:
+    scene.enable()
+    fleet = scene.devices(3, groups=["Berlin"])
+    scene.devices(2, groups=["Porto"])
+    version = scene.version()
+    User.objects.create_superuser("root", password="pw")
+
+    page.goto("/admin/")
+    page.get_by_label("Username").fill("root")
+    page.get_by_label("Password").fill("pw")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name="list of versions").click()
+    page.get_by_role("link", name=f"Deploy {version}").click()
+
+    page.get_by_label("Selected devices").check()
+    page.get_by_label("Groups").select_option("Berlin")
+    page.get_by_label("Canary", exact=True).fill("1")
+    start = page.get_by_role("button", name="Start deployment")
+    expect(start).to_have_attribute("aria-disabled", "true")
+    page.get_by_role("button", name="Dry run").click()
+    expect(page.get_by_text("will update of 3 devices")).to_be_visible()
+    page.get_by_label("Concurrency").fill("2")
+    expect(page.locator("#nx-missing")).to_have_text("The dry run is for older options; make a new one.")
+    start.click(force=True)
+    assert not Deployment.objects.exists()
+    page.get_by_role("button", name="Dry run again").click()
+    page.get_by_role("button", name="Start deployment on 3 devices").click()
+
+    deployment = Deployment.objects.get()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(f"deployment #{deployment.pk}")
+    tick.advance(deployment.pk)
+    expect(page.locator(".nx-headline")).to_contain_text("Canary first: 0 of 1 device succeeded")
+    scene.install(deployment, fleet[0])
+    tick.advance(deployment.pk)
+    expect(page.locator(".nx-headline")).to_contain_text("1 of 3 devices succeeded")
+    expect(page.locator("#nx-rows tbody tr").first).to_contain_text("Succeeded")
+
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator(".nx-headline")).to_contain_text("Paused by root")
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator(".nx-headline")).to_contain_text("Running")
+    for device in fleet[1:]:
+        scene.install(deployment, device)
+    tick.advance(deployment.pk)
+    expect(page.locator(".nx-headline")).to_contain_text("Everything has ended: 3 of 3 devices succeeded")
+    expect(page.locator("#nx-live")).to_have_attribute("data-terminal", "")
+
+
+def test_a_cancel_is_confirmed_on_a_page_of_its_own(page: Page, live_server: Any) -> None:
+    deployment, _ = mixed()
+    sign_in(page, live_server)
+    page.goto(address(deployment))
+    page.get_by_role("link", name="Cancel…").click()
+    page.get_by_role("link", name="Keep it as it is").click()
+    assert scene.state(deployment)[0] == "running"
+    page.get_by_role("link", name="Cancel…").click()
+    page.get_by_label("Reason").fill("wrong build")
+    page.get_by_role("button", name="Cancel deployment for").click()
+    expect(page.locator(".nx-headline")).to_contain_text("“wrong build”")
+    assert scene.state(deployment)[0] == "canceled"
+
+
+def test_refreshes_keep_focus_and_selected_text(page: Page, live_server: Any) -> None:
+    deployment, fleet = mixed()
+    sign_in(page, live_server)
+    page.goto(address(deployment))
+    page.locator("#nx-cancel").focus()
+    page.evaluate("getSelection().selectAllChildren(document.getElementById('nx-progress'))")
+    scene.install(deployment, fleet[4])
+    expect(page.locator(".nx-headline")).to_contain_text("3 of 19 devices succeeded")
+    assert page.evaluate("document.activeElement.id") == "nx-cancel"
+    assert page.evaluate("String(getSelection())").strip() == "Progress of 19 devices"
+
+
+def test_nothing_is_asked_while_the_page_is_hidden_and_at_once_when_it_is_back(
+    page: Page, live_server: Any
+) -> None:
+    deployment, _ = mixed()
+    sign_in(page, live_server)
+    page.clock.install()
+    page.goto(address(deployment))
+    asked = asked_of(page, deployment)
+    page.evaluate(_HIDE.replace("HIDDEN", "true"))
+    page.clock.run_for(60_000)
+    assert asked == []
+    with page.expect_response(lambda answer: "/live/" in answer.url):
+        page.evaluate(_HIDE.replace("HIDDEN", "false"))
+        page.clock.run_for(10)
+
+
+# Headless pages are never hidden by themselves.
+_HIDE = """Object.defineProperty(document, "hidden", {configurable: true, get: () => HIDDEN});
+document.dispatchEvent(new Event("visibilitychange"))"""
+
+
+def test_an_ended_deployment_is_not_asked_about(page: Page, live_server: Any) -> None:
+    deployment, _ = mixed()
+    lifecycle.cancel(scene.admin(), deployment.pk)
+    sign_in(page, live_server)
+    page.clock.install()
+    page.goto(address(deployment))
+    asked = asked_of(page, deployment)
+    page.clock.run_for(60_000)
+    assert asked == []
+
+
+@pytest.mark.parametrize("state", ["empty", "running", "held", "stopped", "finished"])
+def test_no_page_has_a_fault_that_axe_finds_or_scrolls_sideways(
+    page: Page, live_server: Any, state: str
+) -> None:
+    addresses = _in_state(state)
+    sign_in(page, live_server)
+    page.set_viewport_size({"width": 320, "height": 700})
+    found = {}
+    for where in addresses:
+        page.emulate_media(color_scheme="light", reduced_motion="reduce")
+        page.goto(where)
+        light = violations(page)
+        page.emulate_media(color_scheme="dark")
+        found[where] = (light, violations(page), max(0, sideways(page)))
+    assert found == {where: ([], [], 0) for where in addresses}
+
+
+def _in_state(state: str) -> list[str]:
+    """Brings the installation into that state and names the pages that show it."""
+    user = someone("operator")
+    if state == "empty":
+        lists = (
+            "apks/apk", "apks/apkversion", "devices/device", "devices/enrollmenttoken", "deployments/deployment",
+            "mdm/apitoken", "mdm/auditevent", "auth/user", "auth/group",
+        )  # fmt: skip
+        adding = (
+            "apks/apk",
+            "apks/apkversion",
+            "devices/enrollmenttoken",
+            "mdm/apitoken",
+            "auth/user",
+            "auth/group",
+        )
+        stock = [f"/admin/auth/user/{user.pk}/change/", f"/admin/auth/user/{user.pk}/password/"]
+        stock += [f"/admin/auth/user/{user.pk}/{page}/" for page in ("history", "delete")]
+        return [
+            "/admin/",
+            "/admin/deployments/fleetswitch/",
+            "/admin/password_change/",
+            *stock,
+            *(f"/admin/{name}/" for name in lists),
+            *(f"/admin/{name}/add/" for name in adding),
+        ]
+    deployment, fleet = mixed()
+    pages = [
+        "/admin/",
+        "/admin/deployments/deployment/",
+        address(deployment),
+        "/admin/deployments/fleetswitch/",
+    ]
+    if state == "running":
+        version = deployment.to_version_id
+        device = f"/admin/devices/device/{fleet[3].pk}"
+        pages += [address(deployment, f"{act}/") for act in ("pause", "cancel", "pace")]
+        pages += [address(deployment, "details/?events=all&status=failed")]
+        pages += [f"/admin/apks/apkversion/{version}/{page}/" for page in ("deploy", "change", "withdraw")]
+        pages += ["/admin/apks/apkversion/", "/admin/devices/device/", "/admin/deployments/deploymentevent/"]
+        pages += [f"{device}/{page}/" for page in ("change", "edit", "retire")]
+    elif state == "held":
+        scene.report(deployment, fleet[2], "failed", error_code="apk_invalid")
+        for device in fleet[4:8]:
+            scene.beat(device)
+            scene.report(deployment, device, "failed", error_code="apk_invalid")
+        tick.advance(deployment.pk)
+        assert scene.state(deployment) == ("paused", "failure_rate")
+        pages.append(address(deployment, "resume/"))
+    elif state == "stopped":
+        fleet_switch.change(scene.admin(), kill_switch=True, reason="bad build " * 20)
+    else:
+        lifecycle.cancel(scene.admin(), deployment.pk, reason="wrong build")
+    return pages
+
+
+def test_a_dry_run_and_its_refusals_have_no_fault_either(page: Page, live_server: Any) -> None:
+    scene.enable()
+    scene.devices(3)
+    version = scene.version(debuggable=True)
+    sign_in(page, live_server)
+    page.goto(f"/admin/apks/apkversion/{version.pk}/deploy/")
+    page.get_by_label("Canary", exact=True).fill("0")
+    page.get_by_role("button", name="Dry run").click()
+    expect(page.get_by_role("alert")).to_contain_text("needs a canary")
+    assert violations(page) == []
+    page.get_by_label("Canary", exact=True).fill("1")
+    page.get_by_role("button", name="Dry run").click()
+    expect(page.get_by_text("will update of 3 devices")).to_be_visible()
+    assert violations(page) == []

@@ -1,0 +1,25 @@
+"""What comes from others is what they published: unchanged, with its licence, its version in its path."""
+
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = (ROOT / "deployments/static/deployments/vendor", ROOT / "tests/browser/vendor")
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=["shipped", "for tests"])
+def test_vendored_files_are_what_their_checksums_say_and_no_more(folder: Path) -> None:
+    lines = [line.split() for line in (folder / "SHA256SUMS").read_text().splitlines()]
+    listed = {name: digest for digest, name in lines}
+    there = {
+        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "SHA256SUMS"
+    }
+    assert there == listed
+    for library in folder.iterdir():
+        if library.is_dir():
+            assert (library / "LICENSE").is_file()
+            assert library.name.rpartition("-")[2][0].isdigit()
