@@ -51,7 +51,7 @@ public object CommandParser {
         return try {
             Incoming.Command(wireJson.decodeFromJsonElement(DeployCommand.serializer(), withoutNulls(fields)))
         } catch (e: IllegalArgumentException) {
-            Incoming.Rejected(e.message?.lineSequence()?.first().orEmpty().take(200), ids?.key)
+            Incoming.Rejected(reason(e), ids?.key)
         }
     }
 
@@ -78,10 +78,14 @@ public object CommandParser {
             else -> element
         }
 
+    /** Our own words, where there are any, rather than those of the decoder around them. */
+    private fun reason(e: IllegalArgumentException): String =
+        (e.cause?.message ?: e.message).orEmpty().lineSequence().first().take(200)
+
     private inline fun guarded(parse: () -> Incoming): Incoming =
         try {
             parse()
         } catch (e: SerializationException) {
-            Incoming.Rejected(e.message?.lineSequence()?.first().orEmpty().take(200))
+            Incoming.Rejected(reason(e))
         }
 }

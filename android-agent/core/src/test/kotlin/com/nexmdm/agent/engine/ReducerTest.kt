@@ -1,0 +1,178 @@
+package com.nexmdm.agent.engine
+
+import com.nexmdm.agent.harness.RandomEvents
+import com.nexmdm.agent.model.FailureCode
+import com.nexmdm.agent.model.Id
+import com.nexmdm.agent.model.InstalledPackage
+import com.nexmdm.agent.model.JobKey
+import com.nexmdm.agent.model.Status
+import com.nexmdm.agent.policy.InstallVerdict
+import com.nexmdm.agent.proto.Confirmation
+import net.jqwik.api.ForAll
+import net.jqwik.api.Property
+import net.jqwik.api.constraints.LongRange
+import java.time.Instant
+import kotlin.random.Random
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertNotNull
+import kotlin.test.assertNull
+import kotlin.test.assertSame
+import kotlin.test.assertTrue
+
+class ReducerTest {
+    private val reducer = Reducer("com.nexmdm", 34)
+    private val command = RandomEvents(Random(1)).command()
+    private val key = command.key
+    private val before = InstalledPackage("com.shop.till", 120, "0", setOf("a".repeat(64)), updatedAt = 1)
+    private val after = before.copy(versionCode = 121, updatedAt = 2)
+
+    private fun state(phase: Phase) = State(job = Job(key, phase, seq = 3))
+
+    private fun reduce(state: State, event: Event) = reducer.reduce(state, event, Instant.EPOCH)
+
+    @Property(tries = 500)
+    fun `whatever happens in whatever order`(
+        @ForAll @LongRange(min = 0, max = 1_000_000) seed: Long,
+    ) {
+        var state = State()
+        for (event in RandomEvents(Random(seed)).list(200)) {
+            val step = reduce(state, event)
+            val ended = state.job?.takeIf { it.key != step.state.job?.key }
+            if (ended != null) assertEndedWell(ended, state, step)
+            assertTrue(step.state.outbox.size <= 500)
+            assertTrue((step.state.job?.phase as? Phase.InSession)?.session !in step.abandon)
+            assertTrue(step.state.job?.let { it.due() != null } ?: true, "a job with nothing due")
+            state = step.state
+        }
+    }
+
+    /** A job that ends leaves one final report and no session. */
+    private fun assertEndedWell(job: Job, old: State, step: Step) {
+        val last = step.state.finished.last().report
+        assertEquals(job.key, last.key)
+        assertTrue(last.status.isFinal)
+        assertTrue(last in step.state.outbox && last !in old.outbox)
+        (job.phase as? Phase.InSession)?.let { assertTrue(it.session in step.abandon) }
+    }
+
+    @Test
+    fun `the same order again is answered with the same report`() {
+        val ended = reduce(state(Phase.Asking()), Event.Confirmed(key, Confirmation.Gone("kill_switch"))).state
+        assertEquals("kill_switch", ended.finished.single().report.errorCode)
+        val delivered = reduce(ended, Event.Delivered(ended.outbox.last().id)).state
+        val again = reduce(delivered, Event.Ordered(key)).state
+        assertNull(again.job)
+        assertEquals(ended.outbox.last().seq, again.outbox.last().seq)
+        assertSame(again, reduce(again, Event.Ordered(JobKey(key.deployment, 0))).state)
+        assertEquals(2, reduce(again, Event.Ordered(JobKey(key.deployment, 2))).state.job?.key?.attempt)
+    }
+
+    @Test
+    fun `a forged or foreign order never displaces the current job`() {
+        val downloading = state(Phase.Downloading(command, 1, offset = 5))
+        val step = reduce(downloading, Event.Ordered(JobKey(Id("other"), 1)))
+        assertEquals(key, step.state.job?.key)
+        assertEquals(listOf(Effect.Confirm(key)), step.effects)
+        assertSame(downloading.job, reduce(downloading, Event.Ordered(key)).state.job)
+    }
+
+    @Test
+    fun `once committed nothing calls it off`() {
+        val watching = state(Phase.Watching(command, 1, before))
+        for (event in listOf(
+            Event.Poked,
+            Event.Confirmed(key, Confirmation.Gone("x")),
+            Event.Ordered(JobKey(Id("o"), 1)),
+        )) {
+            assertEquals(watching, reduce(watching, event).state)
+        }
+    }
+
+    @Test
+    fun `success is what is installed, not what was said`() {
+        val said = reduce(state(Phase.Watching(command, 1, before)), Event.Said(1, InstallVerdict.Done)).state
+        val lied = reduce(said, Event.Looked(1, SessionState.GONE, before)).state.finished.single().report
+        assertEquals("result_mismatch", lied.errorCode)
+        val done = reduce(said, Event.Looked(1, SessionState.GONE, after)).state.finished.single().report
+        assertEquals(Status.SUCCEEDED to 121L, done.status to done.installed?.versionCode)
+        val foreign = reduce(said, Event.Looked(1, SessionState.GONE, after.copy(signers = setOf("c".repeat(64)))))
+        assertEquals("result_mismatch", foreign.state.finished.single().report.errorCode)
+    }
+
+    @Test
+    fun `a word after the end changes nothing`() {
+        val ended = reduce(state(Phase.Watching(command, 1, before)), Event.Said(1, failed())).state
+        assertEquals(ended, reduce(ended, Event.Said(1, InstallVerdict.Done)).state)
+    }
+
+    private fun failed() = InstallVerdict.Failed(FailureCode.INSTALL_ABORTED, "x")
+
+    @Test
+    fun `a person who refuses is told from an install that was aborted`() {
+        fun code(person: Person) =
+            reduce(state(Phase.Watching(command, 1, before, person = person)), Event.Said(1, failed()))
+                .state.finished.single().report.errorCode
+        assertEquals("install_aborted", code(Person.NOT_ASKED))
+        assertEquals("user_declined", code(Person.ASKED))
+    }
+
+    @Test
+    fun `a session that is gone without a word is given a moment`() {
+        var state = state(Phase.Watching(command, 1, before))
+        var looks = 0
+        while (state.job != null) {
+            state = reduce(state, Event.Looked(1, SessionState.GONE, before)).state
+            looks++
+        }
+        assertEquals(3, looks)
+        assertEquals("install_aborted", state.finished.single().report.errorCode)
+    }
+
+    @Test
+    fun `waiting for the platform ends, and so does waiting for a person`() {
+        fun end(person: Person): String? {
+            var state = state(Phase.Watching(command, 1, before, person = person))
+            repeat(100) { state = reduce(state, Event.Looked(1, SessionState.COMMITTED, before)).state }
+            return state.finished.single().report.errorCode
+        }
+        assertEquals("install_timeout", end(Person.NOT_ASKED))
+        assertEquals("not_permitted", end(Person.ASKED))
+    }
+
+    @Test
+    fun `whatever fails while a package is off the device is an incomplete reinstall`() {
+        val removed = state(Phase.Committing(command, 1, null)).copy(removed = setOf("com.shop.till"))
+        val ended = reduce(removed, Event.Said(1, failed())).state
+        assertEquals("reinstall_incomplete", ended.finished.single().report.errorCode)
+        assertEquals(setOf("com.shop.till"), ended.removed)
+    }
+
+    @Test
+    fun `an interrupted removal goes on if the package is gone, and asks again if it is not`() {
+        val cut = state(Phase.Removing(command, 1)).copy(removed = setOf("com.shop.till"))
+        val restarted = reduce(cut, Event.Started(setOf(1))).state
+        assertEquals(Effect.Look(1, "com.shop.till"), restarted.job?.due())
+        assertEquals(Effect.Commit(1), reduce(restarted, Event.Looked(1, SessionState.OPEN, null)).state.job?.due())
+        val asks = reduce(restarted, Event.Looked(1, SessionState.OPEN, before)).state
+        assertEquals(Effect.Confirm(key), asks.job?.due())
+        assertEquals(emptySet(), asks.removed)
+    }
+
+    @Test
+    fun `a start forgets sessions that nobody needs`() {
+        assertEquals(setOf(2, 3), reduce(state(Phase.Verifying(command, 1)), Event.Started(setOf(1, 2, 3))).abandon)
+        assertEquals(setOf(1), reduce(State(), Event.Started(setOf(1))).abandon)
+        assertNotNull(
+            reduce(state(Phase.Verifying(command, 9)), Event.Started(setOf(1))).state.job?.phase as? Phase.Opening,
+        )
+    }
+
+    @Test
+    fun `progress is told in steps and a newer one takes the place of an older one`() {
+        var state = state(Phase.Downloading(command, 1))
+        for (offset in 10_000L..900_000L step 10_000) state = reduce(state, Event.Reached(1, offset, null)).state
+        assertEquals(listOf(90), state.outbox.map { it.progress })
+        assertEquals(3 + 18, state.job?.seq)
+    }
+}

@@ -1,0 +1,315 @@
+package com.nexmdm.agent.net
+
+import com.nexmdm.agent.engine.Clock
+import com.nexmdm.agent.engine.SessionPort
+import com.nexmdm.agent.engine.SessionSink
+import com.nexmdm.agent.engine.SessionState
+import com.nexmdm.agent.harness.ByteChannel
+import com.nexmdm.agent.harness.sha256
+import com.nexmdm.agent.model.ApkSpec
+import com.nexmdm.agent.model.FailureCode
+import com.sun.net.httpserver.HttpExchange
+import com.sun.net.httpserver.HttpServer
+import org.junit.jupiter.api.AfterEach
+import java.io.IOException
+import java.net.InetSocketAddress
+import java.nio.channels.SeekableByteChannel
+import java.time.Instant
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.Executors
+import java.util.concurrent.atomic.AtomicLong
+import kotlin.test.Test
+import kotlin.test.assertContentEquals
+import kotlin.test.assertEquals
+import kotlin.test.assertIs
+import kotlin.test.assertNull
+import kotlin.test.assertTrue
+
+/** A real socket, and a server that misbehaves on purpose. */
+class NetworkFaultTest {
+    private val apk = ByteArray(400_000) { (it * 7).toByte() }
+    private val etag = "\"v1\""
+    private val threads = Executors.newCachedThreadPool()
+    private val server = HttpServer.create(InetSocketAddress("127.0.0.1", 0), 0).apply { executor = threads }
+    private val base = "http://127.0.0.1:${server.address.port}"
+    private val session = MemorySession()
+    private val asked = mutableListOf<Map<String, List<String>>>()
+
+    @AfterEach
+    fun stop() {
+        server.stop(0)
+        threads.shutdownNow()
+    }
+
+    private class MemorySession : SessionPort {
+        var bytes = ByteArray(0)
+        var full = Int.MAX_VALUE
+
+        override fun create(packageName: String, sizeBytes: Long): Int = 1
+
+        override fun write(session: Int, offset: Long): SessionSink =
+            object : SessionSink {
+                private var at = offset.toInt()
+
+                override fun write(bytes: ByteArray, length: Int) {
+                    if (at + length > full) throw IOException("no space left on device")
+                    val grown = this@MemorySession.bytes.copyOf(maxOf(this@MemorySession.bytes.size, at + length))
+                    bytes.copyInto(grown, at, 0, length)
+                    this@MemorySession.bytes = grown
+                    at += length
+                }
+
+                override fun sync() = Unit
+
+                override fun close() = Unit
+            }
+
+        override fun read(session: Int): SeekableByteChannel = ByteChannel(bytes)
+
+        override fun commit(session: Int) = Unit
+
+        override fun abandon(session: Int) = Unit
+
+        override fun mine(): Map<Int, SessionState> = mapOf(1 to SessionState.OPEN)
+    }
+
+    private fun serve(answer: (HttpExchange) -> Unit) {
+        server.createContext("/a.apk") { exchange ->
+            asked += exchange.requestHeaders.toMap()
+            try {
+                exchange.use(answer)
+            } catch (_: IOException) {
+                // The client had enough of it.
+                return@createContext
+            }
+        }
+        server.start()
+    }
+
+    private fun HttpExchange.offset(): Int =
+        requestHeaders.getFirst("Range")?.removePrefix("bytes=")?.removeSuffix("-")?.toInt() ?: 0
+
+    /** A good answer, of which only [limit] bytes come before the connection breaks. */
+    private fun HttpExchange.part(limit: Int = Int.MAX_VALUE, tag: String = etag, total: Int = apk.size) {
+        val from = offset()
+        responseHeaders["ETag"] = tag
+        if (from > 0) responseHeaders["Content-Range"] = "bytes $from-${total - 1}/$total"
+        sendResponseHeaders(if (from > 0) 206 else 200, (apk.size - from).toLong())
+        responseBody.write(apk, from, minOf(limit, apk.size - from))
+        responseBody.flush()
+    }
+
+    private val clock =
+        object : Clock {
+            override fun now(): Instant = Instant.EPOCH
+
+            override fun elapsedMs(): Long = System.nanoTime() / 1_000_000
+        }
+
+    private fun downloader(
+        limits: DownloadLimits = DownloadLimits(syncBytes = 64 * 1024),
+        clock: Clock = this.clock,
+        readTimeoutMs: Int = 30_000,
+    ) = Downloader(base, UrlConnectionTransport(30_000, readTimeoutMs), session, clock, limits)
+
+    private fun order(offset: Long = 0, etag: String? = null, url: String = "$base/a.apk", size: Int = apk.size) =
+        FetchOrder(ApkSpec("com.shop", 2, null, url, sha256(apk), size.toLong(), listOf(sha256(apk))), 1, offset, etag)
+
+    private fun fetch(order: FetchOrder = order()): Fetched = downloader().fetch(order) { _, _ -> true }
+
+    @Test
+    fun `a good transfer is complete, whether its address is absolute or not`() {
+        serve { it.part() }
+        assertEquals(Fetched.Complete, fetch(order(url = "/a.apk")))
+        assertContentEquals(apk, session.bytes)
+        assertNull(asked.single()["Range"])
+    }
+
+    @Test
+    fun `cut at every 64 KiB it is resumed where it was, and nothing is sent twice`() {
+        serve { it.part(limit = 64 * 1024) }
+        val downloader = downloader()
+        var order = order()
+        var cuts = 0
+        while (true) {
+            val result = downloader.fetch(order) { _, _ -> true }
+            if (result == Fetched.Complete) break
+            val cut = assertIs<Fetched.Cut>(result)
+            assertTrue(cut.offset > order.offset)
+            order = order(cut.offset, cut.etag)
+            cuts++
+        }
+        assertEquals(6, cuts)
+        assertContentEquals(apk, session.bytes)
+        assertEquals(listOf(etag), asked.last()["If-range"])
+    }
+
+    @Test
+    fun `a new process reads what is there and goes on`() {
+        serve { it.part() }
+        session.bytes = apk.copyOf(100_000)
+        assertEquals(Fetched.Complete, fetch(order(100_000, etag)))
+        assertEquals(listOf("bytes=100000-"), asked.single()["Range"])
+    }
+
+    @Test
+    fun `everything is there already, so nothing is asked`() {
+        session.bytes = apk
+        assertEquals(Fetched.Complete, fetch(order(apk.size.toLong(), etag)))
+        assertTrue(asked.isEmpty())
+    }
+
+    @Test
+    fun `200 instead of 206 starts over in the same answer`() {
+        serve { exchange ->
+            exchange.sendResponseHeaders(200, apk.size.toLong())
+            exchange.responseBody.write(apk)
+        }
+        session.bytes = ByteArray(100_000) { 1 }
+        assertEquals(Fetched.Complete, fetch(order(100_000, etag)))
+        assertContentEquals(apk, session.bytes)
+    }
+
+    @Test
+    fun `another ETag in a 206 starts over`() {
+        serve { it.part(tag = "\"v2\"") }
+        session.bytes = apk.copyOf(100_000)
+        assertEquals(0, assertIs<Fetched.Cut>(fetch(order(100_000, etag))).offset)
+    }
+
+    @Test
+    fun `a range of another file size is a size mismatch`() {
+        serve { it.part(total = apk.size + 1) }
+        session.bytes = apk.copyOf(100_000)
+        assertEquals(FailureCode.SIZE_MISMATCH, assertIs<Fetched.Failed>(fetch(order(100_000, etag))).code)
+    }
+
+    @Test
+    fun `a lying length is a size mismatch before a byte is taken`() {
+        serve { exchange ->
+            exchange.sendResponseHeaders(200, apk.size + 5L)
+            exchange.responseBody.write(apk)
+        }
+        assertEquals(FailureCode.SIZE_MISMATCH, assertIs<Fetched.Failed>(fetch()).code)
+        assertEquals(0, session.bytes.size)
+    }
+
+    @Test
+    fun `of an endless body no more than the ordered size is taken`() {
+        serve { exchange ->
+            exchange.sendResponseHeaders(200, 0)
+            while (true) exchange.responseBody.write(ByteArray(64 * 1024))
+        }
+        assertEquals(FailureCode.CHECKSUM_MISMATCH, assertIs<Fetched.Failed>(fetch()).code)
+        assertEquals(apk.size, session.bytes.size)
+    }
+
+    @Test
+    fun `a body that ends early is cut, not complete`() {
+        serve { exchange ->
+            exchange.sendResponseHeaders(200, 0)
+            exchange.responseBody.write(apk, 0, 1000)
+        }
+        val cut = assertIs<Fetched.Cut>(fetch())
+        assertEquals(1000, cut.offset)
+        assertEquals(FailureCode.DOWNLOAD_NETWORK, cut.code)
+    }
+
+    @Test
+    fun `damaged bytes are a checksum mismatch`() {
+        serve { exchange ->
+            exchange.sendResponseHeaders(200, apk.size.toLong())
+            exchange.responseBody.write(apk.clone().also { it[9] = 9 })
+        }
+        assertEquals(FailureCode.CHECKSUM_MISMATCH, assertIs<Fetched.Failed>(fetch()).code)
+    }
+
+    @Test
+    fun `a redirect to another host is refused, one on the same host is followed`() {
+        server.createContext("/there") { it.use { exchange -> exchange.redirect("/a.apk") } }
+        server.createContext("/away") { it.use { exchange -> exchange.redirect("https://elsewhere.test/a.apk") } }
+        server.createContext("/plain") { it.use { exchange -> exchange.redirect("http://elsewhere.test/a.apk") } }
+        server.createContext("/round") { it.use { exchange -> exchange.redirect("/round") } }
+        serve { it.part() }
+        assertEquals(Fetched.Complete, fetch(order(url = "$base/there")))
+        for (path in listOf("/away", "/plain", "/round")) {
+            assertEquals(
+                FailureCode.DOWNLOAD_HTTP,
+                assertIs<Fetched.Failed>(fetch(order(url = base + path))).code,
+                path,
+            )
+        }
+    }
+
+    private fun HttpExchange.redirect(to: String) {
+        responseHeaders["Location"] = to
+        sendResponseHeaders(302, -1)
+    }
+
+    @Test
+    fun `each refusal has its meaning`() {
+        var status = 0
+        serve { exchange ->
+            exchange.responseHeaders["Retry-After"] = "7"
+            exchange.sendResponseHeaders(status, -1)
+        }
+
+        fun answerTo(code: Int): Fetched {
+            status = code
+            return fetch()
+        }
+        for (code in listOf(403, 410)) assertIs<Fetched.Expired>(answerTo(code), "$code")
+        for (code in listOf(408, 429, 500, 502, 503)) {
+            assertEquals(7_000, assertIs<Fetched.Cut>(answerTo(code), "$code").retryAfterMs)
+        }
+        for (code in listOf(401, 404, 204, 304)) {
+            assertEquals(FailureCode.DOWNLOAD_HTTP, assertIs<Fetched.Failed>(answerTo(code), "$code").code)
+        }
+        assertEquals(0, assertIs<Fetched.Cut>(answerTo(416)).offset)
+    }
+
+    @Test
+    fun `a server that says nothing is a time-out`() {
+        val silence = CountDownLatch(1)
+        serve { silence.await() }
+        val cut = downloader(readTimeoutMs = 100).fetch(order()) { _, _ -> true }
+        silence.countDown()
+        assertEquals(FailureCode.DOWNLOAD_TIMEOUT, assertIs<Fetched.Cut>(cut).code)
+    }
+
+    @Test
+    fun `a trickle is as good as silence`() {
+        val trickling =
+            object : Clock by clock {
+                val now = AtomicLong()
+
+                override fun elapsedMs(): Long = now.addAndGet(20_000)
+            }
+        serve { it.part() }
+        val slow = downloader(DownloadLimits(slowBytes = 1_000_000, slowMs = 30_000), trickling)
+        assertEquals(FailureCode.DOWNLOAD_TIMEOUT, assertIs<Fetched.Cut>(slow.fetch(order()) { _, _ -> true }).code)
+    }
+
+    @Test
+    fun `nobody there is a network failure that keeps what is there`() {
+        session.bytes = apk.copyOf(100_000)
+        val cut = assertIs<Fetched.Cut>(fetch(order(100_000, etag, url = "http://127.0.0.1:1/a.apk")))
+        assertEquals(FailureCode.DOWNLOAD_NETWORK to 100_000L, cut.code to cut.offset)
+    }
+
+    @Test
+    fun `a full disk is told from a bad network`() {
+        serve { it.part() }
+        for (room in 0 until apk.size step 64 * 1024) {
+            session.full = room
+            assertEquals(FailureCode.INSUFFICIENT_STORAGE, assertIs<Fetched.Failed>(fetch()).code)
+        }
+    }
+
+    @Test
+    fun `told to stop it stops at the next sync`() {
+        serve { it.part() }
+        assertEquals(Fetched.Stopped, downloader().fetch(order()) { _, _ -> false })
+        assertTrue(session.bytes.size < apk.size)
+    }
+}
