@@ -10,7 +10,7 @@ SOURCES := mdm apks devices deployments agent_api benchmarks tests manage.py
 PRODUCTION := ENV_FILE= DATABASE_URL=postgres://nobody@127.0.0.1:1/none PUBLIC_URL=https://mdm.example.com \
 	SECRET_KEY=$(shell printf 'checked-but-never-used-%.0s' 1 2 3)
 
-.PHONY: run test check unit soak bench lock system-packages
+.PHONY: run test check unit soak bench screenshots lock vendor system-packages
 .DEFAULT_GOAL := run
 
 run: $(VENV)/.installed $(VENV)/.postgres
@@ -39,6 +39,15 @@ soak: $(VENV)/.installed-dev $(VENV)/.wheel
 # How fast and how small it is: one topic, or all; benchmarks/README.md says which there are.
 bench: $(VENV)/.installed-dev $(VENV)/.postgres
 	$(BIN)/python -m benchmarks $(NAME)
+
+# A picture of each page in each state, into the folder SCREENSHOTS.
+SCREENSHOTS ?= var/screenshots
+screenshots: $(VENV)/.installed-dev $(VENV)/.wheel
+	SCREENSHOTS=$(abspath $(SCREENSHOTS)) $(BIN)/pytest -q -o python_files='take_*.py' tests/browser/pictures
+
+# The front-end files that package-lock.json pins; needs npm.
+vendor:
+	.ci/vendor
 
 # New pins of everything in requirements*.in, with hashes.
 lock: $(VENV)/.installed

@@ -1,5 +1,6 @@
 """What comes from others is what they published: unchanged, with its licence, its version in its path."""
 
+import json
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,7 +20,15 @@ def test_vendored_files_are_what_their_checksums_say_and_no_more(folder: Path) -
         if path.is_file() and path.name != "SHA256SUMS"
     }
     assert there == listed
-    for library in folder.iterdir():
-        if library.is_dir():
-            assert (library / "LICENSE").is_file()
-            assert library.name.rpartition("-")[2][0].isdigit()
+    assert all((library / "LICENSE").is_file() for library in folder.iterdir() if library.is_dir())
+
+
+def test_the_vendored_versions_are_those_that_the_lock_pins() -> None:
+    packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    pinned = {
+        f"{name.removeprefix('node_modules/').removesuffix('.org')}-{package['version']}"
+        for name, package in packages.items()
+        if name
+    }
+    assert all(package["integrity"] for name, package in packages.items() if name)
+    assert pinned == {path.name for folder in FOLDERS for path in folder.iterdir() if path.is_dir()}
