@@ -15,7 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from pydantic import ValidationError
 
-from devices import changes, enrollment_tokens, tokens
+from devices import changes, enrollment_tokens, provisioning, tokens
 from devices.changes import DeviceChanges
 from devices.enrollment_tokens import EnrollmentTokenIn
 from devices.models import Device, DeviceStatus, DeviceToken, EnrollmentToken, Heartbeat
@@ -329,8 +329,15 @@ class EnrollmentTokenAdmin(RecordAdmin):
     def add_view(self, request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
         def carry_out(data: Mapping[str, Any]) -> HttpResponse:
             _, text = enrollment_tokens.issue(person(request), data["wanted"])
-            line = f"The device enrols at {settings.PUBLIC_URL}."
-            return shown_once(request, title="The enrolment token", secret=text, back=back, line=line)
+            drawing = provisioning.qr_svg(provisioning.payload(text))
+            return shown_once(
+                request,
+                title="The enrolment token",
+                secret=text,
+                back=back,
+                line=_how_to_enrol(),
+                drawing=drawing,
+            )
 
         back = reverse("admin:devices_enrollmenttoken_changelist")
         act = Act(
@@ -360,6 +367,18 @@ class EnrollmentTokenAdmin(RecordAdmin):
             danger=True,
         )
         return act_page(request, self.admin_site, act, [("Enrollment tokens", back)])
+
+
+def _how_to_enrol() -> str:
+    scan = (
+        "Tap the welcome screen of a new or reset device six times and scan the code: it sets the device up"
+    )
+    agent = (
+        "and downloads the agent."
+        if provisioning.is_complete()
+        else "with the agent it brings; AGENT_DOWNLOAD_URL and AGENT_SIGNER_SHA256 are not set, so it downloads none."
+    )
+    return f"The device enrols at {settings.PUBLIC_URL}. {scan} {agent}"
 
 
 @admin.register(DeviceToken)

@@ -2,16 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from ninja import Path, Query, Router
 from pydantic import BaseModel, ConfigDict, Field
 
-from devices import changes, enrollment_tokens, selection
+from devices import changes, enrollment_tokens, provisioning, selection
 from devices.changes import DeviceChanges
 from devices.enrollment_tokens import EnrollmentTokenIn
 from devices.models import Device
-from mdm.door import actor_of, answer
+from mdm.door import actor_of, answer, unkept
 from mdm.paging import KeysetPaging, page_by_id
 from mdm.problems import NotFound
 from mdm.wire_schemas import PROBLEMS, Item, Items
@@ -89,21 +88,32 @@ class DeviceOut(Item):
 
 
 class EnrollmentTokenOut(Item):
-    """`token` is shown only now; `provisioning` is what the agent needs to enrol by itself."""
+    """`token` is shown only now. `provisioning` is Android's device-owner provisioning payload, and `qr_svg` the
+    same as a QR code for the setup wizard of a device fresh from its box."""
 
     model_config = ConfigDict(
         json_schema_extra=examples(
             {
                 "id": 3,
                 "token": "nxe_…",
-                "provisioning": {"server_url": "https://mdm.example.com", "enrollment_token": "nxe_…"},
+                "provisioning": {
+                    provisioning.COMPONENT: "com.nexmdm/com.nexmdm.agent.AdminReceiver",
+                    provisioning.DOWNLOAD: "https://mdm.example.com/agent.apk",
+                    provisioning.SIGNER: "2g8r…",
+                    provisioning.EXTRAS: {
+                        "server_url": "https://mdm.example.com",
+                        "enrollment_token": "nxe_…",
+                    },
+                },
+                "qr_svg": "<svg …>…</svg>",
             }
         )
     )
 
     id: int
     token: str
-    provisioning: dict[str, str]
+    provisioning: dict[str, str | dict[str, str]]
+    qr_svg: str
 
 
 class DeviceFilter(BaseModel):
@@ -146,8 +156,14 @@ def change_device(request: HttpRequest, device_id: Path[PathId], body: DeviceCha
 )
 def issue_enrollment_token(request: HttpRequest, body: EnrollmentTokenIn | None = None) -> HttpResponse:
     token, text = enrollment_tokens.issue(actor_of(request), body or EnrollmentTokenIn())
-    provisioning = {"server_url": settings.PUBLIC_URL, "enrollment_token": text}
-    return answer({"id": token.pk, "token": text, "provisioning": provisioning}, 201)
+    content = provisioning.payload(text)
+    body_out = {
+        "id": token.pk,
+        "token": text,
+        "provisioning": content,
+        "qr_svg": provisioning.qr_svg(content),
+    }
+    return unkept(answer(body_out, 201))
 
 
 def _shown(device_id: int) -> dict[str, Any]:

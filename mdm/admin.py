@@ -148,10 +148,12 @@ class ApiTokenAdmin(RecordAdmin):
         return act_page(request, self.admin_site, act, [("API tokens", back)])
 
 
-def shown_once(request: HttpRequest, *, title: str, secret: str, back: str, line: str) -> HttpResponse:
-    """The only page that ever shows this text."""
+def shown_once(
+    request: HttpRequest, *, title: str, secret: str, back: str, line: str, drawing: str = ""
+) -> HttpResponse:
+    """The only page that ever shows this text, or its drawing."""
     site = admin.site.each_context(request)
-    context = {**site, "title": title, "secret": secret, "back": back, "line": line}
+    context = {**site, "title": title, "secret": secret, "back": back, "line": line, "drawing": drawing}
     return TemplateResponse(request, "nx/shown_once.html", context)
 
 

@@ -28,3 +28,9 @@ def answer(body: Any, status: int = 200) -> HttpResponse:
     """JSON as it is, times in ISO 8601: the domain has shaped it, so no schema looks at it again."""
     content = json.dumps(body, cls=DjangoJSONEncoder, ensure_ascii=False)
     return HttpResponse(content, status=status, content_type="application/json")
+
+
+def unkept(response: HttpResponse) -> HttpResponse:
+    """Holds a secret that is shown once: no cache on its way may keep it."""
+    response["Cache-Control"] = "no-store"
+    return response

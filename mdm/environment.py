@@ -1,6 +1,7 @@
 """What the environment must say before anything starts. Each refusal is one sentence."""
 
 import ipaddress
+import re
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -32,6 +33,23 @@ def checked_fcm_endpoint(url: str) -> str:
     if url and not is_loopback(urlsplit(url).hostname or ""):
         refuse("FCM_ENDPOINT may only be a loopback address; leave it empty for Google's.")
     return url
+
+
+def checked_download_url(url: str) -> str:
+    """Where a new device fetches the agent; empty = not told. Its setup wizard believes what it gets from there."""
+    parts = urlsplit(url)
+    encrypted = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    if url and not (encrypted and parts.hostname):
+        refuse(f"AGENT_DOWNLOAD_URL must be an https address, not {url!r}.")
+    return url
+
+
+def checked_sha256(name: str, text: str) -> str:
+    """64 hex digits in lower case, empty where nothing is given; `AB:CD:…`, as keytool writes it, is taken as well."""
+    digits = text.replace(":", "").lower()
+    if digits and not re.fullmatch("[0-9a-f]{64}", digits):
+        refuse(f"{name} must be a SHA-256 of 64 hex digits, not {text!r}.")
+    return digits
 
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:

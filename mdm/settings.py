@@ -9,8 +9,10 @@ from csp.constants import NONE, SELF
 
 from mdm.embedded_postgres import DATABASE, USER, socket_folder
 from mdm.environment import (
+    checked_download_url,
     checked_fcm_endpoint,
     checked_public_url,
+    checked_sha256,
     decimal_number,
     networks,
     one_of,
@@ -65,6 +67,10 @@ FCM_ENDPOINT = checked_fcm_endpoint(env.str("FCM_ENDPOINT", ""))
 GOOGLE_APPLICATION_CREDENTIALS = env.str("GOOGLE_APPLICATION_CREDENTIALS", "")
 CHECKIN_INTERVAL_SEC = number("CHECKIN_INTERVAL_SEC", 3 if DEMO else 60, least=1)
 ONLINE_WITHIN_MIN = decimal_number("ONLINE_WITHIN_MIN", env.str("ONLINE_WITHIN_MIN", "15"))
+# What the QR code of an enrolment token tells Android's setup wizard about our agent.
+AGENT_ADMIN_COMPONENT = env.str("AGENT_ADMIN_COMPONENT", "com.nexmdm/com.nexmdm.agent.AdminReceiver")
+AGENT_DOWNLOAD_URL = checked_download_url(env.str("AGENT_DOWNLOAD_URL", ""))
+AGENT_SIGNER_SHA256 = checked_sha256("AGENT_SIGNER_SHA256", env.str("AGENT_SIGNER_SHA256", ""))
 APPROVAL_ABOVE = number("APPROVAL_ABOVE", 0)
 if APPROVAL_ABOVE:  # better no start than a deployment that nobody had to approve
     refuse("APPROVAL_ABOVE must be 0: approval by a second person is not available yet.")

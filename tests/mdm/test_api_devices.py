@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from devices.api import DeviceOut, EnrollmentTokenOut
 from devices.models import Device, EnrollmentToken
+from devices.provisioning import EXTRAS
 from devices.signals import device_retired
 from mdm.models import AuditEvent
 from mdm.wire_schemas import Items
@@ -171,7 +172,8 @@ def test_an_enrolment_token_is_shown_once_and_kept_as_a_digest(call: Caller) -> 
     shown = EnrollmentTokenOut.model_validate(reply.body)
     kept = EnrollmentToken.objects.get()
     assert reply.status == 201
-    assert shown.provisioning == {"server_url": "http://testserver", "enrollment_token": shown.token}
+    assert shown.provisioning[EXTRAS] == {"server_url": "http://testserver", "enrollment_token": shown.token}
+    assert reply.headers["Cache-Control"] == "no-store"
     assert (kept.max_uses, kept.tags, kept.groups, kept.device) == (20, ["kiosk"], ["shop-1"], None)
     assert shown.token not in f"{EnrollmentToken.objects.values()}{AuditEvent.objects.values()}"
 
