@@ -16,7 +16,7 @@ PRODUCTION := ENV_FILE= DATABASE_URL=postgres://nobody@127.0.0.1:1/none PUBLIC_U
 run: $(VENV)/.installed $(VENV)/.postgres
 	@exec $(MANAGE) up --with-parent
 
-test: system-packages check unit
+test: system-packages check agent-test unit
 
 check: export DATA_DIR := $(VENV)/checked
 check: export ENV_FILE :=
@@ -31,6 +31,27 @@ check: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev $(VENV)/.wheel
 	$(BIN)/pytest -q
+
+# The agent in Kotlin, where there is a JDK and Maven; Maven Central is asked only for what is not there yet.
+AGENT := android-agent
+MVN := mvn --quiet --batch-mode --no-transfer-progress --file $(AGENT)/pom.xml
+SIM := $(AGENT)/sim/target/sim.jar
+SIM_SOURCES := $(wildcard $(AGENT)/pom.xml $(AGENT)/*/pom.xml) \
+	$(shell find $(AGENT)/core/src/main $(AGENT)/sim/src/main -name '*.kt')
+
+.PHONY: agent agent-test jdk
+agent: $(SIM)
+
+$(SIM): $(SIM_SOURCES) | jdk
+	@echo "Building the agent's core and its simulation (a minute) …"
+	@$(MVN) --projects sim --also-make -DskipTests package
+
+agent-test: jdk
+	$(MVN) verify
+
+jdk:
+	@{ command -v mvn && command -v javac; } >/dev/null \
+		|| { echo "The agent is built with JDK 17 or newer and Maven. Type: apt-get install -y default-jdk-headless maven"; exit 1; }
 
 # Two thousand devices over HTTP; not part of `make test`.
 soak: $(VENV)/.installed-dev $(VENV)/.wheel
@@ -85,6 +106,6 @@ $(VENV)/.wheel: requirements-embedded.txt $(VENV)/.installed
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-embedded.txt
 	@touch $@
 
-# The oracle for signatures of APKs is Android's own apksigner.
+# The oracle for signatures of APKs is Android's own apksigner; the agent wants a JDK and Maven.
 system-packages:
 	@.ci/system-packages

@@ -231,14 +231,14 @@ class PolicyTest {
     @Test
     fun `every code of this agent is one that the contract names`() {
         val contract =
-            (
-                "checksum_mismatch, size_mismatch, signature_mismatch, signature_invalid, package_mismatch, " +
-                    "version_mismatch, version_downgrade, not_permitted, user_declined, insufficient_storage, apk_invalid, " +
-                    "sdk_too_old, abi_incompatible, download_http, download_network, download_timeout, url_expired, " +
-                    "verifier_blocked, verifier_timeout, install_aborted, install_blocked, install_conflict, " +
-                    "install_internal, install_timeout, session_limit, result_mismatch, reinstall_incomplete, " +
-                    "not_healthy, timed_out, no_answer, re_enrolled, internal"
-            ).split(", ").toSet()
+            """
+            checksum_mismatch, size_mismatch, signature_mismatch, signature_invalid, package_mismatch,
+            version_mismatch, version_downgrade, not_permitted, user_declined, insufficient_storage, apk_invalid,
+            sdk_too_old, abi_incompatible, download_http, download_network, download_timeout, url_expired,
+            verifier_blocked, verifier_timeout, install_aborted, install_blocked, install_conflict,
+            install_internal, install_timeout, session_limit, result_mismatch, reinstall_incomplete,
+            not_healthy, timed_out, no_answer, re_enrolled, internal
+            """.trim().split(Regex(",\\s+")).toSet()
         val serversOwn = setOf("not_healthy", "timed_out", "no_answer", "re_enrolled")
         assertEquals(contract - serversOwn, FailureCode.entries.map { it.wire }.toSet())
         val reasons =

@@ -54,7 +54,9 @@ class CommandParserTest {
 
     @Test
     fun `what is left out or null is the default`() {
-        val more = """, "constraints": null, "window": null, "install_mode": null, "post_install": {"restart_intent": null}"""
+        val more =
+            """, "constraints": null, "window": null, "install_mode": null,
+                "post_install": {"restart_intent": null}"""
         for (text in listOf(json(), json(more = more))) {
             val command = assertIs<Incoming.Command>(CommandParser.fromJson(text)).command
             assertEquals(false to InstallMode.UPDATE, command.constraints.wifiOnly to command.installMode)

@@ -73,7 +73,7 @@ class FleetTest {
     }
 
     private fun beat(device: String): String {
-        val commands = if (device in ended) "" else command(device)
+        val commands = if (ended.containsKey(device)) "" else command(device)
         return """{"server_time": "2026-11-24T10:00:00+00:00", "checkin_interval_sec": 1, "commands": [$commands]}"""
     }
 
