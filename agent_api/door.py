@@ -12,8 +12,9 @@ from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import BaseModel, ValidationError
 
-from mdm import json_body, problem_json
-from mdm.problems import NotFound, Problem
+from mdm import json_body, problem_json, throttle
+from mdm.addresses import client_network
+from mdm.problems import NotFound, Problem, TooManyAttempts, Unauthorized
 from mdm.wire_types import as_id
 
 MAX_BODY: Final = 64 * 1024
@@ -43,6 +44,8 @@ def door(method: str) -> Callable[[View], View]:
                 return _not_allowed(method)
             try:
                 answer = view(request, **{name: path_id(text) for name, text in ids.items()})
+            except Unauthorized as refusal:
+                answer = problem_json.response(_slowed(request, refusal))
             except Problem as problem:
                 answer = problem_json.response(problem)
             except ValidationError as error:
@@ -54,6 +57,15 @@ def door(method: str) -> Callable[[View], View]:
         return csrf_exempt(entered)
 
     return framed
+
+
+def _slowed(request: HttpRequest, refusal: Unauthorized) -> Problem:
+    """Counted only now that a token was refused: a fleet behind one address is never locked out by one device."""
+    try:
+        throttle.take([(throttle.BAD_TOKENS, client_network(request))])
+    except TooManyAttempts as slowed:
+        return slowed
+    return refusal
 
 
 def path_id(text: str) -> int:

@@ -19,11 +19,7 @@ from django.utils.safestring import SafeString
 
 from mdm import api_tokens
 from mdm.admin_site import Act, RecordAdmin, UtcField, act_page, person, time_html
-from mdm.models import ApiToken, AuditEvent, WorkerBeat
-
-admin.site.site_header = admin.site.site_title = "NexMDM Deployments"
-admin.site.site_url = None  # there is nothing but the admin and the API
-admin.site.empty_value_display = "–"
+from mdm.models import ApiToken, AuditEvent, Throttle, WorkerBeat
 
 admin.site.unregister([Group, User])
 
@@ -191,3 +187,13 @@ class WorkerBeatAdmin(RecordAdmin):
     @admin.display(description="Last proof of work", ordering="beat_at")
     def at(self, beat: WorkerBeat) -> SafeString:
         return time_html(beat.beat_at)
+
+
+@admin.register(Throttle)
+class ThrottleAdmin(RecordAdmin):
+    list_display = ("scope", "key", "until")
+    fields = readonly_fields = ("scope", "key", "until")
+
+    @admin.display(description="Some failures count until", ordering="empty_at")
+    def until(self, throttle: Throttle) -> SafeString:
+        return time_html(throttle.empty_at)

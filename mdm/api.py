@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from csp.decorators import csp_update
+from django.conf import settings
 from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
@@ -17,7 +18,8 @@ from ninja.security import APIKeyCookie, HttpBearer
 from apks.api import router as apks_router
 from deployments.api import router as deployments_router
 from devices.api import router as devices_router
-from mdm import api_tokens, json_body, problem_json
+from mdm import api_tokens, json_body, problem_json, throttle
+from mdm.addresses import client_network
 from mdm.door import request_id
 from mdm.people import Actor
 from mdm.problems import Invalid, Problem, Unauthorized
@@ -34,6 +36,7 @@ class TokenAuth(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> Actor:
         found = api_tokens.authenticate(token)
         if found is None:
+            throttle.take([(throttle.BAD_TOKENS, client_network(request))])
             raise Unauthorized("The API token is unknown, revoked or expired, or its user is inactive.")
         return Actor.person(found.user, read_only=found.read_only, request_id=request_id(request))
 
@@ -41,7 +44,7 @@ class TokenAuth(HttpBearer):
 class SessionAuth(APIKeyCookie):
     """A browser's session; what changes something must carry the CSRF token."""
 
-    param_name = "sessionid"
+    param_name = settings.SESSION_COOKIE_NAME
 
     def __call__(self, request: HttpRequest) -> Any:
         return super().__call__(request) if request.user.is_authenticated else None

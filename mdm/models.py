@@ -72,3 +72,21 @@ class WorkerBeat(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Throttle(models.Model):
+    """Failed attempts of an account or an address; written by mdm.throttle alone."""
+
+    scope = models.CharField(max_length=40)
+    key = models.CharField(max_length=80)  # an address, or a digest of the name that was typed
+    empty_at = models.DateTimeField()
+    noted_at = models.DateTimeField(null=True)  # when the audit log was last told
+
+    class Meta:
+        db_table = "throttle"
+        verbose_name = "slowed sign-in"
+        ordering: ClassVar = ["-empty_at"]
+        constraints: ClassVar = [models.UniqueConstraint(name="throttle_once", fields=["scope", "key"])]
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.key}"

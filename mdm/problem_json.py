@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from mdm.problems import Invalid, Problem
+from mdm.problems import Invalid, Problem, TooManyAttempts
 
 CONTENT_TYPE: Final = "application/problem+json"
 PREFIX: Final = "/v1/"
@@ -40,6 +40,8 @@ def response(problem: Problem) -> HttpResponse:
     answer = _response(problem.status, problem.body())
     if problem.status == HTTPStatus.UNAUTHORIZED:
         answer["WWW-Authenticate"] = "Bearer"
+    if isinstance(problem, TooManyAttempts):
+        answer["Retry-After"] = str(problem.retry_after)
     return answer
 
 

@@ -65,3 +65,15 @@ class Invalid(Problem):
     status = 422
     title = "Invalid input"
     slug = "invalid"
+
+
+class TooManyAttempts(Problem):
+    """`retry_after`: seconds."""
+
+    status = 429
+    title = "Too many attempts"
+    slug = "too_many_attempts"
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(f"There were too many failed attempts. Try again in {retry_after} seconds.")
+        self.retry_after = retry_after

@@ -91,7 +91,7 @@ ALERT_WEBHOOK_SECRET = env.str("ALERT_WEBHOOK_SECRET", "")
 # --- Django ----------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "mdm",  # first: its `qcluster` command stands in for django-q2's
-    "django.contrib.admin",
+    "mdm.admin_config.FleetAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -204,7 +204,9 @@ SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE
-SESSION_COOKIE_AGE = 14 * 24 * 3600
+if SECURE:  # a browser takes these only from this very host: no neighbour in the domain can plant one
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
+SESSION_COOKIE_AGE = number("SESSION_HOURS", 12, least=1) * 3600
 X_FRAME_OPTIONS = "DENY"
 LOGIN_URL = "admin:login"
 CONTENT_SECURITY_POLICY = {
