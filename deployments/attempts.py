@@ -22,14 +22,16 @@ _COLUMNS: Final = """t.id, t.deployment_id, t.device_id, t.status, t.phase, t.re
     t.agent_skips, t.error_code, t.post_install, t.progress, t.next_run_at, t.recheck_until, t.in_flight_until,
     t.install_until, t.sent_at, t.acknowledged_at, COALESCE(a.outcome, ''), COALESCE(a.error_code, ''),
     p.status, p.paused_reason, p.options, k.package_name, v.version_code, v.version_name, v.signer_sha256,
-    v.signature_info, v.sha256, v.size_bytes, v.withdrawn_at IS NOT NULL, s.kill_switch"""
+    v.signature_info, v.sha256, v.size_bytes, v.withdrawn_at IS NOT NULL, s.kill_switch, t.verifying_since,
+    t.shown_at"""
 SELECT: Final = f"""SELECT {_COLUMNS} FROM deployment_task t
     JOIN deployment p ON p.id = t.deployment_id JOIN apk_version v ON v.id = p.to_version_id
     JOIN apk k ON k.id = p.apk_id CROSS JOIN fleet_switch s
     LEFT JOIN deployment_attempt a ON a.task_id = t.id AND a.number = t.attempt"""
 
 _GUARD: Final = """id = %(id)s AND status = %(was_status)s AND attempt = %(was_attempt)s AND phase = %(was_phase)s
-    AND in_flight_until IS NOT DISTINCT FROM %(was_until)s AND next_run_at IS NOT DISTINCT FROM %(was_due)s"""
+    AND in_flight_until IS NOT DISTINCT FROM %(was_until)s AND next_run_at IS NOT DISTINCT FROM %(was_due)s
+    AND post_install = %(was_post_install)s AND shown_at IS NOT DISTINCT FROM %(was_shown_at)s"""
 # Where the device's own row changes, too: it is locked before the task, as everywhere (deployments.locking).
 _DEVICE_FIRST: Final = """FROM (SELECT id AS locked FROM device WHERE id = %(device_id)s FOR NO KEY UPDATE) first
     WHERE locked = device_id AND"""
@@ -71,6 +73,8 @@ class Task:
     size_bytes: int
     withdrawn: bool
     kill_switch: bool
+    verifying_since: datetime | None
+    shown_at: datetime | None
 
     @property
     def options(self) -> DeploymentOptions:
@@ -160,6 +164,8 @@ def apply(task: Task, change: Change, now: datetime, *, actor: Actor = SYSTEM) -
         "was_phase": task.phase,
         "was_until": task.in_flight_until,
         "was_due": task.next_run_at,
+        "was_post_install": task.post_install,
+        "was_shown_at": task.shown_at,
         "deployment_id": task.deployment_id,
         "device_id": task.device_id,
         "level": change.level,
@@ -194,7 +200,14 @@ def _close_attempt(columns: Mapping[str, Any], params: dict[str, Any]) -> str:
     )
 
 
-LANDED: Final = {"phase": "", "progress": None, "in_flight_until": None, "install_until": None}
+LANDED: Final = {
+    "phase": "",
+    "progress": None,
+    "in_flight_until": None,
+    "install_until": None,
+    "verifying_since": None,
+    "shown_at": None,
+}
 
 
 def failed(task: Task, code: str, text: str, now: datetime, *, acknowledged: bool) -> Change:

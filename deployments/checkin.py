@@ -11,7 +11,7 @@ from deployments import attempts, commands, dispatch, eligibility, loading, meas
 from deployments.attempts import Task
 from deployments.eligibility import Terms
 from deployments.options import DeploymentOptions
-from deployments.states import ENDING, MISSES, DeploymentStatus, TaskStatus
+from deployments.states import ENDING, MISSES, DeploymentStatus, Phase, TaskStatus
 from devices import heartbeat
 from devices.inventory import HeartbeatIn
 from devices.tokens import DeviceCredential
@@ -36,11 +36,22 @@ def check_in(device: DeviceCredential, beat: HeartbeatIn) -> CheckIn:
     versions = heartbeat.store(device, beat, now)
     if versions is not None:
         reports.settle_by_inventory(device.device_id, versions, now)
-    return CheckIn(now, _commands(device, now))
+    return CheckIn(now, _commands(device, _open(device, now, inventory_told=versions is not None), now))
 
 
-def _commands(device: DeviceCredential, now: datetime) -> list[dict[str, Any]]:
+def _open(device: DeviceCredential, now: datetime, *, inventory_told: bool) -> list[Task]:
+    """The device's tasks that have not ended. An inventory left out is unchanged, so it proves once more what it
+    has shown since the send."""
     tasks = attempts.read(_OPEN, [device.device_id])
+    proven = [task for task in tasks if task.phase == Phase.VERIFYING and task.shown_at is not None]
+    if inventory_told or not proven:
+        return tasks
+    for task in proven:
+        reports.settle_shown(task, {"version_code": task.version_code}, now)
+    return attempts.read(_OPEN, [device.device_id])
+
+
+def _commands(device: DeviceCredential, tasks: list[Task], now: datetime) -> list[dict[str, Any]]:
     taken = [task for task in tasks if task.in_flight_until is not None]
     if taken:
         return [commands.command(task) for task in taken if _still_to_hand_out(task)]

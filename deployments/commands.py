@@ -9,7 +9,7 @@ from deployments import reports
 from deployments.attempts import Task
 from deployments.eligibility import COMMAND_SCHEMA, SERVER_ZONE, required_free_mb
 from deployments.reports import Answer
-from deployments.states import TaskStatus
+from deployments.states import Phase, TaskStatus
 from deployments.window import device_zone, is_open
 from devices.tokens import DeviceCredential
 
@@ -70,7 +70,7 @@ def confirm(device: DeviceCredential, deployment_id: int, device_id: int, attemp
 def _gone(task: Task, attempt: int | None) -> str:
     if task.status == TaskStatus.SKIPPED and task.reason in ("canceled", "device_retired"):
         return "canceled"
-    if task.final:
+    if task.final or task.phase == Phase.VERIFYING:  # nothing more is to be installed
         return "settled"
     if task.stop_reason:
         return task.stop_reason

@@ -24,6 +24,7 @@ _CLAIM: Final = f"""WITH claimed AS (
     UPDATE deployment_task t SET status = 'sending', phase = '', reason = '', attempt = t.attempt + 1,
         progress = NULL, sent_at = %(at)s, acknowledged_at = NULL, install_until = NULL,
         in_flight_until = %(until)s, next_run_at = NULL, is_canary = t.is_canary OR %(canary)s,
+        post_install = '', verifying_since = NULL, shown_at = NULL,
         from_version_code = COALESCE(t.from_version_code,
             (d.current_versions -> %(package)s ->> 'version_code')::bigint), updated_at = %(at)s
     FROM device d WHERE d.id = t.device_id AND d.id = ANY(%(devices)s) AND t.id = ANY(%(tasks)s)

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count
 from django.utils import timezone
@@ -123,6 +124,8 @@ def _outlook(
             canary=options.canary,
             canary_timeout_sec=options.canary_timeout_min * 60,
             canary_soak_sec=options.canary_soak_min * 60,
+            health_within_sec=None if options.health_within_min is None else options.health_within_min * 60,
+            beat_sec=settings.CHECKIN_INTERVAL_SEC,
         ),
     )
     said = asdict(outlook)

@@ -34,7 +34,8 @@ class Plan:
 
     devices: that can start now; later: that must first meet a condition, left out of the time.
     median_install_sec: None = not measured yet. zone: for windows in device time, and for the sentence.
-    canary: 0 = none.
+    canary: 0 = none. health_within_sec: None = a success counts as reported; else with the next heartbeat, which
+    comes every beat_sec.
     """
 
     devices: int
@@ -47,17 +48,22 @@ class Plan:
     canary: int
     canary_timeout_sec: float
     canary_soak_sec: float
+    health_within_sec: float | None = None
+    beat_sec: float = 0.0
 
     @property
     def install_sec(self) -> float:
-        return USUAL_INSTALL_SEC if self.median_install_sec is None else self.median_install_sec
+        """How long a slot is held."""
+        seconds = USUAL_INSTALL_SEC if self.median_install_sec is None else self.median_install_sec
+        return seconds if self.health_within_sec is None else seconds + self.beat_sec
 
 
 def finish(now: datetime, plan: Plan) -> Forecast:
     """The forecast from `now` (aware)."""
     if plan.devices <= 0:
         return Forecast(None, None, _nothing(plan.later))
-    pace = expected_pace(plan.rate, plan.concurrency, plan.median_install_sec)
+    measured = None if plan.median_install_sec is None else plan.install_sec
+    pace = expected_pace(plan.rate, plan.concurrency, measured)
     end = _end(now, plan)
     if end is None:
         return Forecast(None, "window" if plan.window else pace.limited_by, _unsaid(now, plan, pace.sentence))
@@ -113,6 +119,9 @@ def _warnings(plan: Plan) -> list[str]:
     if canary and _last_send_sec(canary, plan) + plan.install_sec > plan.canary_timeout_sec:
         limit = wording.span(plan.canary_timeout_sec)
         found.append(f"At this pace the canary is not done within its {limit} and may end undecided.")
+    if plan.health_within_sec is not None and plan.health_within_sec <= plan.beat_sec:
+        limit, beat = wording.span(plan.health_within_sec), wording.span(plan.beat_sec)
+        found.append(f"Devices send a heartbeat every {beat}: within {limit} most are not seen to run.")
     if plan.later:
         found.append(f"Not counted: {plan.later:,} that start later, once they meet the conditions.")
     return found

@@ -29,15 +29,18 @@ from mdm.problems import Conflict, Forbidden, Invalid
 
 REMEMBERED_FOR: Final = timedelta(hours=24)
 
-_CANCEL: Final = f"""WITH before AS MATERIALIZED (SELECT id, status FROM deployment_task
+_CANCEL: Final = f"""WITH before AS MATERIALIZED (SELECT id, status, attempt, phase FROM deployment_task
     WHERE deployment_id = %(id)s AND (status IN ('queued', 'throttled', 'waiting_window', 'sending', 'installing')
         OR status = 'skipped' AND next_run_at IS NOT NULL) FOR UPDATE),
 changed AS (UPDATE deployment_task t SET status = 'skipped', reason = 'canceled', phase = '', progress = NULL,
-        next_run_at = NULL, finished_at = %(now)s, updated_at = %(now)s
+        next_run_at = NULL, finished_at = %(now)s, updated_at = %(now)s,
+        in_flight_until = CASE WHEN b.phase = 'verifying' THEN NULL ELSE t.in_flight_until END
     FROM before b WHERE t.id = b.id
     RETURNING t.deployment_id, t.device_id, jsonb_build_object('task', t.id, 'after', 'ended',
         'reason', 'canceled', 'before', CASE WHEN b.status IN ('queued', 'throttled', 'waiting_window')
-            THEN 'waiting' ELSE b.status END) AS meta)
+            THEN 'waiting' ELSE b.status END) AS meta),
+closed AS (UPDATE deployment_attempt a SET finished_at = %(now)s, outcome = 'canceled', error_code = 'canceled'
+    FROM before b WHERE b.phase = 'verifying' AND a.task_id = b.id AND a.number = b.attempt)
 {audit.LOG_CHANGED}"""
 
 # Time spent stopped does not count against any deadline, be it set before the stop or by a report during it.

@@ -160,6 +160,12 @@ class DeploymentTask(models.Model):
         null=True, help_text="Last failure after the agent had it."
     )
     post_install = models.CharField(max_length=6, blank=True)
+    verifying_since = models.DateTimeField(
+        null=True, help_text="When the success was reported that a heartbeat must still prove."
+    )
+    shown_at = models.DateTimeField(
+        null=True, help_text="Last heartbeat since the send that carried the version."
+    )
     progress = models.PositiveSmallIntegerField(null=True)
     is_canary = models.BooleanField(default=False)
     from_version_code = models.IntegerField(null=True)
@@ -198,6 +204,10 @@ class DeploymentTask(models.Model):
             models.CheckConstraint(
                 name="deployment_task_phase_in_flight_only",
                 condition=Q(phase="") | Q(status=TaskStatus.INSTALLING, phase__in=Phase.values),
+            ),
+            models.CheckConstraint(
+                name="deployment_task_verifying_since",
+                condition=~Q(phase=Phase.VERIFYING) | Q(verifying_since__isnull=False),
             ),
             models.CheckConstraint(
                 name="deployment_task_skipped_with_reason",

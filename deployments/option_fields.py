@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel
@@ -71,7 +71,9 @@ def _extra(info: FieldInfo) -> dict[str, Any]:
 
 
 def _plain_type(info: FieldInfo) -> Any:
-    return next((part for part in get_args(info.annotation) if part is not NoneType), info.annotation)
+    """Of `int | None` and of `Annotated[float, …] | None` the type itself."""
+    part = next((part for part in get_args(info.annotation) if part is not NoneType), info.annotation)
+    return get_args(part)[0] if get_origin(part) is Annotated else part
 
 
 def _bound(rule: Ge | Gt | Le) -> Any:

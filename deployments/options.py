@@ -168,7 +168,16 @@ class DeploymentOptions(Part):
     spread_groups: _NotYet = _later(
         "Groups meant", "Pattern of the groups that the limit per group is about."
     )
-    health_within_min: _NotYet = _later("Healthy within", "Time in which an updated app must be seen to run.")
+    health_within_min: _Decimal | None = option(
+        "after",
+        "Seen to run within",
+        None,
+        "Count a success only once a later heartbeat shows the version, and the restart went well where one is asked"
+        " for; past this time the device has failed. Empty = count what agents report.",
+        "min",
+        gt=0,
+        le=MAX_MINUTES,
+    )
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any] | None) -> Self:

@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Final
 
-from deployments import attempts, bell
+from deployments import attempts, bell, health
 from deployments.attempts import Change, Task
-from deployments.states import HARD_STOPS, TaskStatus
+from deployments.states import HARD_STOPS, Phase, TaskStatus
 
 BATCH: Final = 500
 # Time spent stopped does not count: whoever is told to stop keeps the place (see Task.stop_reason). Left out
@@ -31,4 +31,6 @@ def _verdict(task: Task, now: datetime) -> Change:
         return attempts.clear_device(task, now, outcome="canceled", code="canceled", event=event)
     if task.status == TaskStatus.SENDING:
         return attempts.failed(task, "no_answer", "", now, acknowledged=False)
+    if task.phase == Phase.VERIFYING:
+        return health.not_healthy(task, now)
     return attempts.failed(task, "timed_out", "", now, acknowledged=True)

@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from deployments import attempts, retry
+from deployments import attempts, health, retry
 from deployments.attempts import Change, Task
+from deployments.health import Success
 from deployments.report_body import STOP_REASONS, Report
-from deployments.states import AGENT_PACKAGE, AGENT_SKIPS, ENDING, PHASE_ORDER, TaskStatus
+from deployments.states import AGENT_PACKAGE, AGENT_SKIPS, ENDING, PHASE_ORDER, Phase, TaskStatus
 
 Kind = Literal["apply", "same", "refuse", "truth"]
 
@@ -63,19 +64,17 @@ def _success(task: Task, report: Report, attempt: int, now: datetime) -> Decisio
         return _afterwards(task, report)
     if not (task.in_flight and current):
         return Decision("truth")
-    change = attempts.succeeded(
-        task, now, installed=_installed(report), post_install=report.post_install or ""
-    )
-    return Decision("apply", _acknowledged(task, change, now))
+    said = Success(shown=False, installed=_installed(report), post_install=report.post_install or "")
+    proven = health.after(task, said, now)
+    return SAME if proven is None else Decision("apply", _acknowledged(task, proven, now))
 
 
 def _afterwards(task: Task, report: Report) -> Decision:
     """A repeated success; it may bring the outcome of the restart with it."""
     if not report.post_install or report.post_install == task.post_install:
         return SAME
-    ok = report.post_install == "ok"
-    event = "The app restarted" if ok else "The restart intent failed"
-    return Decision("apply", Change({"post_install": report.post_install}, event, "info" if ok else "warn"))
+    event, level = health.RESTARTS[report.post_install]
+    return Decision("apply", Change({"post_install": report.post_install}, event, level))
 
 
 def _installed(report: Report) -> dict[str, object]:
@@ -83,6 +82,8 @@ def _installed(report: Report) -> dict[str, object]:
 
 
 def _in_flight(task: Task, report: Report, now: datetime) -> Decision:
+    if task.phase == Phase.VERIFYING:
+        return _verifying(task, report, now)
     if report.status == "failed":
         text = report.error_text or ""
         change = attempts.failed(task, report.error_code or "internal", text, now, acknowledged=True)
@@ -90,6 +91,17 @@ def _in_flight(task: Task, report: Report, now: datetime) -> Decision:
     if report.status == "skipped":
         return Decision("apply", _acknowledged(task, _skip(task, report, now), now))
     return _progress(task, report, now)
+
+
+def _verifying(task: Task, report: Report, now: datetime) -> Decision:
+    """It has reported its success: only that the app did not come up may follow."""
+    if report.status == "failed" and report.error_code == "not_healthy":
+        text = report.error_text or ""
+        return Decision("apply", attempts.failed(task, "not_healthy", text, now, acknowledged=True))
+    told = report.status == "skipped" and report.error_code in STOP_REASONS
+    if report.status not in ("failed", "skipped") or told:
+        return SAME
+    return Decision("refuse", why=f"Reported {report.status} after its success")
 
 
 def _progress(task: Task, report: Report, now: datetime) -> Decision:

@@ -4,18 +4,19 @@ No report takes the deployment's lock.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import connection, transaction
 from django.utils import timezone
 
-from deployments import attempts, audit, bell, report_rules
+from deployments import attempts, audit, bell, health, report_rules
 from deployments.attempts import Task
+from deployments.health import Success
 from deployments.report_body import Report
 from deployments.report_rules import Decision
-from deployments.states import TaskStatus
+from deployments.states import Phase, TaskStatus
 from devices.tokens import DeviceCredential
 from mdm.people import Actor
 from mdm.problems import Forbidden, NotFound
@@ -25,6 +26,8 @@ RETIRED_MAY_REPORT: Final = timedelta(hours=24)
 INVENTORY_PROVES: Final = timedelta(hours=24)
 RACES: Final = 5
 
+_UNSETTLED: Final = """t.device_id = %s AND t.status <> 'succeeded'
+    AND (t.sent_at > %s OR t.phase = 'verifying')"""
 _OF_DEVICE: Final = "t.deployment_id = %s AND t.device_id = %s"
 _LATER_SEND: Final = """SELECT EXISTS (SELECT 1 FROM deployment_attempt a
     JOIN deployment p ON p.id = a.deployment_id JOIN deployment mine ON mine.id = %s
@@ -69,7 +72,12 @@ def _left(task: Task, decision: Decision) -> Task:
 def _carry_out(task: Task, decision: Decision, body: Report, now: datetime, actor: Actor) -> Decision | None:
     """What was decided, done; None where the task is no longer what was read."""
     if decision.kind == "truth":
-        return _truth(task, body, now, actor)
+        said = Success(
+            shown=False,
+            installed={"signer_sha256": body.installed_signer.lower()} if body.installed_signer else {},
+            post_install=body.post_install or "",
+        )
+        return _truth(task, said, now, actor)
     if decision.change is not None and not attempts.apply(task, decision.change, now, actor=actor):
         return None
     return decision
@@ -92,11 +100,13 @@ def _again(task: Task) -> Task:
 
 def _answer(task: Task, *, refused: bool) -> Answer:
     stop = bool(task.stop_reason) or (not task.in_flight and task.status != TaskStatus.SUCCEEDED)
+    if task.phase == Phase.VERIFYING:
+        stop = False  # nothing is left to stop
     body = {"status": task.status, "attempt": task.attempt, "final": task.final, "cancel": stop}
     return Answer(409 if refused else 200, body)
 
 
-def _truth(task: Task, body: Report, now: datetime, actor: Actor) -> Decision | None:
+def _truth(task: Task, said: Success, now: datetime, actor: Actor) -> Decision | None:
     """A late success turns any other state, unless a later task has touched this device and package. None
     where the task changed meanwhile."""
     with transaction.atomic():
@@ -107,13 +117,9 @@ def _truth(task: Task, body: Report, now: datetime, actor: Actor) -> Decision | 
             return Decision("same", attempts.Change({}))  # meanwhile: the answer looks again
         if _touched_later(fresh):
             return Decision("refuse", why="A later deployment has touched this package since")
-        change = attempts.succeeded(
-            fresh,
-            now,
-            event=f"Succeeded after all (was {fresh.status})",
-            installed={"signer_sha256": body.installed_signer.lower()} if body.installed_signer else {},
-            post_install=body.post_install or "",
-        )
+        change = health.after(fresh, replace(said, event=f"Succeeded after all (was {fresh.status})"), now)
+        if change is None:
+            return Decision("same", attempts.Change({}))
         return Decision("same", change) if attempts.apply(fresh, change, now, actor=actor) else None
 
 
@@ -145,16 +151,17 @@ def _log_refusal(task: Task, body: Report, why: str, actor: Actor) -> None:
 
 def settle_by_inventory(device_id: int, versions: Mapping[str, Any], now: datetime) -> None:
     """The whole inventory is here: it closes what it shows to be installed."""
-    tasks = attempts.read(
-        "t.device_id = %s AND t.status <> 'succeeded' AND t.sent_at > %s", [device_id, now - INVENTORY_PROVES]
-    )
+    tasks = attempts.read(_UNSETTLED, [device_id, now - INVENTORY_PROVES])
     for task in tasks:
-        if (versions.get(task.package) or {}).get("version_code") == task.version_code:
-            _settle_shown(task, versions[task.package], now)
+        app = versions.get(task.package) or {}
+        if app.get("version_code") == task.version_code:
+            settle_shown(task, app, now)
+        elif (change := health.not_shown(task)) is not None:
+            attempts.apply(task, change, now)
 
 
-def _settle_shown(task: Task, app: Mapping[str, Any], now: datetime) -> None:
-    actor = Actor.device(task.device_id)
+def settle_shown(task: Task, app: Mapping[str, Any], now: datetime) -> None:
+    """A heartbeat carries the version; where the task changes meanwhile, it is looked at again."""
     proof = Report(
         status="succeeded",
         installed_version_code=app["version_code"],
@@ -162,16 +169,24 @@ def _settle_shown(task: Task, app: Mapping[str, Any], now: datetime) -> None:
     )
     if report_rules.mismatch(task, proof):
         return
-    if not task.in_flight:
-        decision = _truth(task, proof, now, actor)
-        freed = decision is not None and decision.change is not None
-    else:
-        change = attempts.succeeded(
-            task, now, event="Succeeded: the inventory shows the version", installed=app
-        )
-        freed = attempts.apply(task, change, now, actor=actor)
-    if freed:
+    for _ in range(RACES):
+        decision = _shown(task, app, now)
+        if decision is not None:
+            break
+        task = _again(task)
+    if decision is not None and decision.change is not None and decision.change.frees_slot:
         bell.ring(task.deployment_id)
+
+
+def _shown(task: Task, app: Mapping[str, Any], now: datetime) -> Decision | None:
+    actor = Actor.device(task.device_id)
+    if not task.in_flight:
+        return _truth(task, Success(shown=True), now, actor)
+    said = Success(shown=True, event="Succeeded: the inventory shows the version", installed=app)
+    change = health.after(task, said, now)
+    if change is None:
+        return report_rules.SAME
+    return Decision("same", change) if attempts.apply(task, change, now, actor=actor) else None
 
 
 def end_re_enrolled(device_id: int) -> None:

@@ -94,6 +94,12 @@ class Restart(Sometimes):
     down_sec: Seconds = 2.0
 
 
+class Vanish(Sometimes):
+    """After it has reported success nothing is heard of the device for `for_sec` seconds or (null) for good."""
+
+    for_sec: Seconds | None = None
+
+
 class Readings(Knobs):
     """Fixed values in place of the simulated ones, in heartbeats and in the agent's own checks.
 
@@ -172,6 +178,8 @@ class Behaviour(Knobs):
     broken_downloads: Annotated[int, Field(ge=0, le=20)] = 0
     ignore_cancel: bool = False
     post_install: Literal["ok", "failed", "unsaid"] = "ok"
+    restart_takes_sec: Seconds = 0.0
+    vanish: Vanish | None = None
 
     offline: Offline | None = None
     never_heartbeats: bool = False

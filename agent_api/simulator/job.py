@@ -1,5 +1,6 @@
 """One attempt of one deployment on one device, from the command to the final report."""
 
+import asyncio
 from typing import NoReturn
 
 from agent_api.simulator.behaviour import Behaviour, Installed, Sometimes
@@ -35,7 +36,9 @@ class Job:
         self.outcome: Outcome | None = None
         self._reports = Reports(device, command)
         self._execution = device.world.record.started(device.spec.serial, command)
-        drawn = {name: getattr(self._behaviour, name) for name in ("fail", "skip", "silent", "restart")}
+        drawn = {
+            name: getattr(self._behaviour, name) for name in ("fail", "skip", "silent", "restart", "vanish")
+        }
         self._drawn = {name: self._draw(knob) for name, knob in drawn.items()}
         self._progress_told = 0
 
@@ -202,9 +205,28 @@ class Job:
     def _success(self) -> Outcome:
         version = self._claimed().model_dump(exclude_none=True, exclude={"package"})
         extra: dict[str, object] = {"installed_version": version}
-        if self.command.restart_intent and self._behaviour.post_install != "unsaid":
+        if self._restart_is_told and not self._behaviour.restart_takes_sec:
             extra["post_install"] = self._behaviour.post_install
         return Outcome("succeeded", extra=extra)
+
+    @property
+    def _restart_is_told(self) -> bool:
+        return self.command.restart_intent and self._behaviour.post_install != "unsaid"
+
+    def _after_success(self, outcome: Outcome) -> None:
+        vanish = self._behaviour.vanish
+        if vanish is not None and self._drawn["vanish"]:
+            self.device.go_down(FOR_GOOD if vanish.for_sec is None else vanish.for_sec)
+        if self._restart_is_told and self._behaviour.restart_takes_sec:
+            self.device.world.spawn(self._tell_of_the_restart(outcome))
+
+    async def _tell_of_the_restart(self, outcome: Outcome) -> None:
+        """The app takes its time to come up: the success once more, with how the restart went."""
+        await asyncio.sleep(self._behaviour.restart_takes_sec)
+        self.outcome = Outcome(
+            outcome.status, extra=outcome.extra | {"post_install": self._behaviour.post_install}
+        )
+        await self._reports.end(self.outcome)
 
     async def _maybe_restart(self, step: str) -> None:
         """The process dies and comes back: a heartbeat first, then it goes on where it stood."""
@@ -229,6 +251,8 @@ class Job:
         self.outcome = outcome
         self._finished(outcome.status, outcome.code)
         await self._reports.end(outcome)
+        if outcome.status == "succeeded":
+            self._after_success(outcome)
 
     async def _fall_silent(self) -> None:
         self._finished("silent")

@@ -210,6 +210,8 @@ def age(deployment: Deployment, **span: float) -> None:
             "acknowledged_failure_at",
             "finished_at",
             "updated_at",
+            "verifying_since",
+            "shown_at",
         ),
         "deployment": (
             "created_at",

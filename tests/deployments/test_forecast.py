@@ -156,6 +156,29 @@ def test_a_canary_too_slow_for_its_limit_is_said(change: dict[str, Any], warned:
     assert ("may end undecided" in forecast(**change).sentence) is warned
 
 
+HEALTH = [
+    ("counted as reported, a heartbeat holds no slot", {"beat_sec": 600}, MINUTE, False),
+    (
+        "a slot is held until the next heartbeat",
+        {"health_within_sec": 900, "beat_sec": 600},
+        11 * MINUTE,
+        False,
+    ),
+    ("a time as short as a heartbeat is said", {"health_within_sec": 60, "beat_sec": 60}, 2 * MINUTE, True),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "took", "warned"), [row[1:] for row in HEALTH], ids=[row[0] for row in HEALTH]
+)
+def test_the_time_until_an_app_is_seen_to_run_counts(
+    change: dict[str, Any], took: timedelta, warned: bool
+) -> None:
+    found = forecast(devices=1, **change)
+    assert found.finish == NOW + took
+    assert ("not seen to run" in found.sentence) is warned
+
+
 plans = st.fixed_dictionaries(
     {
         "devices": st.integers(1, 5_000),

@@ -6,7 +6,7 @@ After each step everything that behaviour §1, §5, §8, §14 and §16 promises 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -49,6 +49,8 @@ OPTIONS = st.fixed_dictionaries(
         "max_failures": st.sampled_from([None, 2]),
         "deadline_hours": st.sampled_from([0, 1]),
         "canary_timeout_min": st.sampled_from([5, 600]),
+        "health_within_min": st.sampled_from([None, None, 15]),
+        "post_install": st.sampled_from([{}, {"restart_intent": {"action": "com.nexmdm.RESTART"}}]),
     }
 )
 
@@ -72,6 +74,8 @@ class Histories(RuleBasedStateMachine):
         self.savepoint.__enter__()
         self.finals: dict[int, str] = {}
         self.quiet: dict[int, int] = {}
+        self.seen: dict[int, tuple[str, datetime | None]] = {}
+        self.beats: Counter[int] = Counter()
 
     def teardown(self) -> None:
         transaction.set_rollback(True)
@@ -130,6 +134,7 @@ class Histories(RuleBasedStateMachine):
     @rule(one=ONE, battery=st.sampled_from([90, 90, 90, 5]), shows=st.sampled_from([None, None, 120, 121]))
     def beat(self, one: int, battery: int, shows: int | None) -> None:
         installed = {"package": scene.PACKAGE, "version_code": shows}
+        self.beats[self.devices[one].pk] += 1
         command = scene.beat(self.devices[one], battery=battery, packages=[installed] if shows else None)
         if command is not None:
             switch = fleet_switch.read()
@@ -147,7 +152,10 @@ class Histories(RuleBasedStateMachine):
             return
         attempt = None if ago is None else max(1, task.attempt - ago)
         said = code if status in ("failed", "skipped") else None
-        answer = scene.report(deployment, device, status, error_code=said, attempt=attempt)
+        restart = ["ok", "failed", None][one % 3]
+        answer = scene.report(
+            deployment, device, status, error_code=said, attempt=attempt, post_install=restart
+        )
         now = scene.task(deployment, device)
         assert answer.http_status in (200, 409)
         assert (answer.body["status"], answer.body["attempt"]) == (now.status, now.attempt)
@@ -178,6 +186,17 @@ class Histories(RuleBasedStateMachine):
             tick.advance(deployment.pk)
 
     # --- what must hold --------------------------------------------------------------------------------------
+
+    @invariant()
+    def a_success_that_must_be_proven_was_shown(self) -> None:
+        """Only a heartbeat, or the restart that was still to come after one, ends `verifying` well."""
+        for task in DeploymentTask.objects.select_related("deployment"):
+            before = self.seen.get(task.pk)
+            if task.deployment.options["health_within_min"] and task.status == "succeeded" and before:
+                status, shown_at = before
+                assert status == "succeeded" or shown_at or self.beats[task.device_id]
+            self.seen[task.pk] = (task.status, task.shown_at)
+        self.beats.clear()
 
     @invariant()
     def nobody_is_lost_from_the_counts(self) -> None:

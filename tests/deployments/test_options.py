@@ -110,6 +110,7 @@ DECIMALS = {
     "ack_timeout_min": (0.0001, 0, 43_200),
     "step_timeout_min": (0.0001, 0, 43_200),
     "install_timeout_min": (0.0001, 0, 43_200),
+    "health_within_min": (0.0001, 0, 43_200),
 }
 BOOLEANS = ("wifi_only", "charging_only", "allow_rollback", "require_doze_exempt")
 NUMBERS = (*INTEGERS, *DECIMALS)
@@ -200,7 +201,7 @@ def test_an_unknown_option_is_refused(path: str) -> None:
     assert refusal(options) == {path: "There is no such option."}
 
 
-@pytest.mark.parametrize("name", ["max_per_group", "spread_groups", "health_within_min"])
+@pytest.mark.parametrize("name", ["max_per_group", "spread_groups"])
 @pytest.mark.parametrize("value", [1, "shop-*", 0.5, {}, False], ids=repr)
 def test_what_comes_later_is_taken_only_as_null(name: str, value: Any) -> None:
     assert refusal({name: value}) == {name: "This option is not available yet; leave it out or null."}
@@ -502,7 +503,7 @@ def test_the_schema_shows_words_bounds_defaults_and_that_null_is_taken() -> None
 def test_the_form_has_one_input_per_option_that_can_be_set() -> None:
     names = [field.name for field in FIELDS]
     assert len(set(names)) == len(names)
-    later = {"max_per_group", "spread_groups", "health_within_min"}
+    later = {"max_per_group", "spread_groups"}
     assert {name.split(".")[0] for name in names} == DEFAULTS.keys() - later
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection, transaction
 
-from deployments import fleet_switch, lifecycle
+from deployments import attempts, fleet_switch, lifecycle
 from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent
 from devices.models import Device
 from tests.deployments import crowd, scene, stages
@@ -20,6 +20,12 @@ TASK_ROW = "SELECT 1 FROM deployment_task WHERE deployment_id = %s FOR UPDATE"
 @pytest.fixture
 def at_work() -> Iterator[stages.Stage]:
     yield stages.after(("installing", None))
+    cache.clear()
+
+
+@pytest.fixture
+def clean() -> Iterator[None]:
+    yield
     cache.clear()
 
 
@@ -68,6 +74,37 @@ def test_of_success_and_failure_at_once_the_success_remains(at_work: stages.Stag
 def test_two_successes_at_once_are_one(at_work: stages.Stage) -> None:
     assert _both(at_work, ("succeeded", None), ("succeeded", None)) == [200, 200]
     assert _applied(at_work[0]) == ["succeeded"]
+
+
+RESTART = {"restart_intent": {"action": "com.nexmdm.RESTART", "extras": {}}}
+NEW = [{"package": scene.PACKAGE, "version_code": 121}]
+
+
+def _heartbeat_and_restart_at_once() -> stages.Stage:
+    """The two last things that a verifying task waits for, both read before either is written."""
+    (device,) = scene.devices(1)
+    deployment = scene.start([device], health_within_min=30, post_install=RESTART)
+    scene.beat(device)
+    scene.report(deployment, device, "succeeded")
+    crowd.behind_a_lock(
+        TASK_ROW,
+        [deployment.pk],
+        lambda: scene.beat(device, packages=NEW),
+        lambda: scene.report(deployment, device, "succeeded", post_install="ok").http_status,
+    )
+    return deployment, device
+
+
+@pytest.mark.usefixtures("clean")
+def test_the_heartbeat_and_the_restart_that_come_at_once_make_a_success() -> None:
+    assert scene.task(*_heartbeat_and_restart_at_once()).status == "succeeded"
+
+
+@pytest.mark.usefixtures("clean")
+def test_without_the_guard_each_of_them_would_wait_for_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "_GUARD", attempts._GUARD.partition("AND post_install")[0])
+    task = scene.task(*_heartbeat_and_restart_at_once())
+    assert (task.status, task.post_install, task.shown_at is None) == ("installing", "ok", False)
 
 
 def test_a_success_and_a_cancel_at_once_leave_a_success_or_a_success_after_the_cancel(

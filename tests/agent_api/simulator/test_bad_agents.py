@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from agent_api.simulator import SimulatedFleet
@@ -197,3 +199,25 @@ def test_a_command_that_no_agent_can_read_is_a_problem_and_not_a_crash() -> None
         await fleet.until(lambda f: f.record.totals["problems"] == 3, 10)
 
     play(scene, interval_sec=0.05)
+
+
+def test_a_device_vanishes_after_its_success() -> None:
+    async def scene(server: StandIn, fleet: SimulatedFleet) -> None:
+        await send_to_first(server, fleet)
+        await fleet.until(lambda _: "succeeded" in server.statuses(), 10)
+        beats, gone = fleet.record.totals["heartbeats"], time.monotonic()
+        await fleet.until(lambda f: f.record.totals["heartbeats"] > beats + 1, 10)
+        assert time.monotonic() - gone > 20 * server.interval * 0.9
+
+    play(scene, vanish={"for_sec": 1.0})
+
+
+def test_a_slow_restart_is_told_in_the_same_report_once_more() -> None:
+    async def scene(server: StandIn, fleet: SimulatedFleet) -> None:
+        await send_to_first(server, fleet, post_install={"restart_intent": {"action": "a.B"}})
+        await fleet.until(lambda _: server.statuses().count("succeeded") == 2, 10)
+        first, second = server.bodies["status"][-2:]
+        assert "post_install" not in first
+        assert second["post_install"] == "ok"
+
+    play(scene, restart_takes_sec=0.1)
