@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import BaseModel, ValidationError
 
-from mdm import json_body, problem_json, throttle
+from mdm import counters, json_body, problem_json, throttle
 from mdm.addresses import client_network
 from mdm.problems import NotFound, Problem, TooManyAttempts, Unauthorized
 from mdm.wire_types import as_id
@@ -39,7 +39,7 @@ def door(method: str) -> Callable[[View], View]:
     """A view of one method. Agents bring no cookies, so there is nothing for a forged form to ride on."""
 
     def framed(view: View) -> View:
-        def entered(request: HttpRequest, **ids: str) -> HttpResponse:
+        def answered(request: HttpRequest, ids: dict[str, str]) -> HttpResponse:
             if request.method != method:
                 return _not_allowed(method)
             try:
@@ -52,6 +52,17 @@ def door(method: str) -> Callable[[View], View]:
                 answer = problem_json.invalid(error.errors(include_url=False, include_input=False))
             answer["Content-Length"] = str(len(answer.content))
             return answer
+
+        def entered(request: HttpRequest, **ids: str) -> HttpResponse:
+            status = 500  # unless something else comes out
+            try:
+                answer = answered(request, ids)
+                status = answer.status_code
+                return answer
+            finally:
+                counters.gatherer.count(
+                    counters.key(counters.AGENT_REQUESTS, route=view.__name__, status=str(status))
+                )
 
         entered.__name__, entered.__doc__ = view.__name__, view.__doc__
         return csrf_exempt(entered)

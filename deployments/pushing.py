@@ -4,6 +4,7 @@ A token that is gone is forgotten; quota and outages give the slot back and coun
 late is left to the heartbeat.
 """
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,6 +19,7 @@ from deployments.models import Deployment
 from devices import push
 from devices.models import Device
 from devices.push import Outcome, PushMessage, PushResult
+from mdm import counters
 
 # Later than this after the claim the heartbeat is as fast, and the device may have been told already.
 LATE_SEC: Final = 5
@@ -38,6 +40,7 @@ def push_claims(claims: list[Claim]) -> None:
             if task.attempt == by_task[task.id].attempt and not task.stop_reason
         ]
     )
+    counters.add(Counter(counters.key(counters.PUSHES, outcome=result.outcome.value) for result in results))
     now = timezone.now()
     for result in results:
         _record(by_task[result.reference], result, now)

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from devices import enrollment_tokens, tokens
 from devices.inventory import FromAgent, Packages, SdkInt, current_versions
 from devices.models import Device, DeviceStatus, EnrollmentToken, Heartbeat
-from devices.signals import device_re_enrolled
+from devices.signals import device_re_enrolled, serial_taken
 from mdm import audit
 from mdm.people import Actor
 from mdm.problems import Conflict, Unauthorized
@@ -101,6 +101,8 @@ def enroll(body: EnrollIn, bearer: str = "") -> Enrolled:
         audit.record(
             Actor("unknown device"), "device.serial_taken", "device", refusal.detail, meta, level="warn"
         )
+        device_id = Device.objects.values_list("pk", flat=True).get(serial=body.serial)
+        serial_taken.send(sender=Device, device_id=device_id, serial=body.serial)
         raise
 
 

@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString
 
 from mdm import api_tokens
 from mdm.admin_site import Act, RecordAdmin, UtcField, act_page, person, time_html
-from mdm.models import ApiToken, AuditEvent, Throttle, WorkerBeat
+from mdm.models import ApiToken, AuditEvent, Counter, RecentCount, Throttle, WorkerBeat
 
 admin.site.unregister([Group, User])
 
@@ -197,3 +197,20 @@ class ThrottleAdmin(RecordAdmin):
     @admin.display(description="Some failures count until", ordering="empty_at")
     def until(self, throttle: Throttle) -> SafeString:
         return time_html(throttle.empty_at)
+
+
+@admin.register(Counter)
+class CounterAdmin(RecordAdmin):
+    list_display = ("name", "labels", "total")
+    fields = ("name", "labels", "total")
+
+
+@admin.register(RecentCount)
+class RecentCountAdmin(RecordAdmin):
+    list_display = ("name", "labels", "at", "count")
+    fields = ("name", "labels", "at", "count")
+    readonly_fields = ("at",)
+
+    @admin.display(description="Ten seconds from")
+    def at(self, count: RecentCount) -> SafeString:
+        return time_html(count.slot)

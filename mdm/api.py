@@ -23,6 +23,7 @@ from mdm.addresses import client_network
 from mdm.door import request_id
 from mdm.people import Actor
 from mdm.problems import Invalid, Problem, Unauthorized
+from watch.api import router as watch_router
 
 DESCRIPTION: Final = """Upgrades an app on a fleet of Android devices without breaking any.
 
@@ -85,6 +86,7 @@ api = NinjaAPI(
 api.add_router("", apks_router)
 api.add_router("", devices_router)
 api.add_router("", deployments_router)
+api.add_router("", watch_router)
 
 
 @api.exception_handler(Problem)

@@ -14,7 +14,7 @@ from django_q.models import Schedule
 
 from mdm.health import unapplied_migrations
 from mdm.postgres_binaries import OLDEST
-from mdm.worker_beat import forget_the_gone
+from mdm.worker_beat import forget_the_dead_of_this_host, forget_the_gone
 
 Say = Callable[[str], None]
 
@@ -34,6 +34,7 @@ def prepare(say: Say) -> str:
             say("Migrating the database …")
             call_command("migrate", interactive=False, verbosity=0)
         forget_the_gone()
+        forget_the_dead_of_this_host()
         schedule_sweep()
         login = ensure_admin()
         seed_demo(say)
@@ -90,8 +91,9 @@ def ensure_admin() -> str:
 
 def schedule_sweep() -> None:
     """Once a minute, what the ticker and the bells may have missed."""
-    defaults = {"func": "deployments.tasks.sweep", "schedule_type": Schedule.MINUTES, "minutes": 1}
-    Schedule.objects.get_or_create(name="sweep", defaults=defaults)
+    for name, act in (("sweep", "deployments.tasks.sweep"), ("watch", "watch.rounds.keep")):
+        defaults = {"func": act, "schedule_type": Schedule.MINUTES, "minutes": 1}
+        Schedule.objects.get_or_create(name=name, defaults=defaults)
 
 
 def seed_demo(say: Say) -> None:

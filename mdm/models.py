@@ -90,3 +90,36 @@ class Throttle(models.Model):
 
     def __str__(self) -> str:
         return f"{self.scope} {self.key}"
+
+
+class Counter(models.Model):
+    """How often something has happened since this installation began, over all processes and hosts."""
+
+    name = models.CharField(max_length=40)
+    labels = models.JSONField(default=dict)
+    total = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "counter"
+        constraints: ClassVar = [models.UniqueConstraint(name="counter_once", fields=["name", "labels"])]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.labels}: {self.total}"
+
+
+class RecentCount(models.Model):
+    """The same in slots of ten seconds, kept for an hour: what a rate or a share of late is read from."""
+
+    name = models.CharField(max_length=40)
+    labels = models.JSONField(default=dict)
+    slot = models.DateTimeField()
+    count = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "recent_count"
+        constraints: ClassVar = [
+            models.UniqueConstraint(name="recent_count_once", fields=["name", "slot", "labels"])
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.labels} at {self.slot}: {self.count}"

@@ -20,12 +20,14 @@ VIEWER: Final = (
     "deployments.view_fleetswitch",
     "deployments.dry_run_deployment",
     "deployments.export_deployment",
+    "watch.view_alert",
 )
 OPERATOR: Final = (
     *VIEWER,
     "deployments.start_deployment",
     "deployments.operate_deployment",
     "deployments.engage_kill_switch",
+    "watch.acknowledge_alert",
 )
 FLEET_ADMIN: Final = (
     *OPERATOR,

@@ -32,6 +32,10 @@ def number(name: str, default: int, least: int = 0) -> int:
     return whole_number(name, env.str(name, str(default)), least)
 
 
+def decimal(name: str, default: str) -> float:
+    return decimal_number(name, env.str(name, default))
+
+
 # --- Where it listens, where it keeps things -------------------------------------------------------------
 HOST = env.str("HOST", "127.0.0.1")
 PORT = number("PORT", 8000, least=1)
@@ -66,7 +70,7 @@ PUSH_TRANSPORT = one_of("PUSH_TRANSPORT", env.str("PUSH_TRANSPORT", "checkin"), 
 FCM_ENDPOINT = checked_fcm_endpoint(env.str("FCM_ENDPOINT", ""))
 GOOGLE_APPLICATION_CREDENTIALS = env.str("GOOGLE_APPLICATION_CREDENTIALS", "")
 CHECKIN_INTERVAL_SEC = number("CHECKIN_INTERVAL_SEC", 3 if DEMO else 60, least=1)
-ONLINE_WITHIN_MIN = decimal_number("ONLINE_WITHIN_MIN", env.str("ONLINE_WITHIN_MIN", "15"))
+ONLINE_WITHIN_MIN = decimal("ONLINE_WITHIN_MIN", "15")
 # What the QR code of an enrolment token tells Android's setup wizard about our agent.
 AGENT_ADMIN_COMPONENT = env.str("AGENT_ADMIN_COMPONENT", "com.nexmdm/com.nexmdm.agent.AdminReceiver")
 AGENT_DOWNLOAD_URL = checked_download_url(env.str("AGENT_DOWNLOAD_URL", ""))
@@ -87,6 +91,13 @@ EMAIL_TIMEOUT = 10
 ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])
 ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", "")
 ALERT_WEBHOOK_SECRET = env.str("ALERT_WEBHOOK_SECRET", "")
+ALERT_WEBHOOK_ERRORS_PCT = decimal("ALERT_WEBHOOK_ERRORS_PCT", "5")
+ALERT_WEBHOOK_ERRORS_MIN = number("ALERT_WEBHOOK_ERRORS_MIN", 20, least=1)
+ALERT_WEBHOOK_ERRORS_WITHIN_MIN = decimal("ALERT_WEBHOOK_ERRORS_WITHIN_MIN", "5")
+ALERT_BACKLOG_MIN = decimal("ALERT_BACKLOG_MIN", "10")
+ALERT_PAUSED_HOURS = decimal("ALERT_PAUSED_HOURS", "4")
+ALERT_NO_PROGRESS_MIN = decimal("ALERT_NO_PROGRESS_MIN", "10")
+ALERT_WORKER_SILENT_SEC = decimal("ALERT_WORKER_SILENT_SEC", "30")
 
 # --- Django ----------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -105,6 +116,7 @@ INSTALLED_APPS = [
     "apks",
     "devices",
     "deployments",
+    "watch",
     "agent_api",
 ]
 MIDDLEWARE = [
@@ -180,6 +192,7 @@ Q_CLUSTER = {
     "log_level": "WARNING",
 }
 TICK_CALLABLE = "deployments.tick.ring_due_deployments"
+BESIDE_CALLABLE, BESIDE_EVERY_SEC = "watch.rounds.keep", 3.0  # alerts, counts: never in the way of the tick
 
 # --- Files -----------------------------------------------------------------------------------------------
 MEDIA_ROOT = DATA_DIR / "artifacts"

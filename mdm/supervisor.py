@@ -3,6 +3,7 @@
 import http.client
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from django.conf import settings
@@ -53,8 +54,14 @@ class Supervisor:
         deadline = time.monotonic() + STOP_WITHIN_SEC
         for part in self.parts:
             part.make_sure_it_stopped(deadline)
+        self._forget_beats()
         if self.database is not None:
             self.database.stop()
+
+    def _forget_beats(self) -> None:
+        """What was stopped is not silent. Whoever cannot say so now is forgotten at the next start."""
+        with suppress(Error):
+            worker_beat.forget([part.name for part in self.parts])
 
     def _tend_database(self) -> None:
         try:

@@ -15,6 +15,24 @@ LEADER_LOCK = 0x6E65786D  # a key of its own among the database's advisory locks
 EVERY_SEC = 1.0
 
 
+class Beside(threading.Thread):
+    """Calls `act` every few seconds in a thread and on a connection of its own: however long it takes, the tick
+    goes on."""
+
+    def __init__(self, act: Callable[[], object], every_sec: float, stopping: threading.Event) -> None:
+        super().__init__(name="beside", daemon=True)
+        self.act, self.every_sec, self.stopping = act, every_sec, stopping
+
+    def run(self) -> None:
+        while not self.stopping.wait(self.every_sec):
+            try:
+                self.act()
+            except Exception:
+                log.exception("What is done beside the tick failed")
+                connection.close()
+        connection.close()
+
+
 class Ticker:
     """Calls `tick` each second while it holds the leader's lock; the lock ends with its connection.
 

@@ -4,7 +4,9 @@ cluster with a broken queue looks healthy and does nothing.
 
 import os
 import socket
+from collections.abc import Iterable
 
+import psutil
 from django.db import connection
 
 EVERY_SEC = 2.0
@@ -30,10 +32,25 @@ def own_name(part: str) -> str:
     return os.environ.get(NAME_VARIABLE) or f"{part}@{socket.gethostname()}:{os.getpid()}"
 
 
+def forget(names: Iterable[str]) -> None:
+    """Drop the rows of parts that were stopped on purpose: their silence means nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM worker_beat WHERE name = ANY(%s)", [list(names)])
+
+
 def forget_the_gone() -> None:
     """Drop the rows of parts that were stopped long ago."""
     with connection.cursor() as cursor:
         cursor.execute(FORGET)
+
+
+def forget_the_dead_of_this_host() -> None:
+    """Drop the rows of parts whose supervisor was killed: it could not do so itself."""
+    here = f"@{socket.gethostname()}:"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM worker_beat")
+        names = [name for (name,) in cursor.fetchall() if here in name]
+    forget(name for name in names if not psutil.pid_exists(int(name.rpartition(":")[2])))
 
 
 def ages(part: str) -> dict[str, float]:

@@ -19,17 +19,19 @@ from mdm.models import ApiToken, AuditEvent
 from mdm.people import SYSTEM
 from tests.deployments import scene
 from tests.deployments.pages import signed_in, someone
+from watch import alerts
+from watch.alerts import Cause
 
 pytestmark = pytest.mark.django_db
 
 OURS = [
     model
-    for label in ("mdm", "apks", "devices", "deployments")
+    for label in ("mdm", "apks", "devices", "deployments", "watch")
     for model in apps.get_app_config(label).get_models()
 ]
 VIEWED = {
     "apk", "apkversion", "device", "heartbeat", "deployment", "deploymenttarget", "deploymenttask",
-    "deploymentevent", "deploymentattempt", "fleetswitch", "apitoken",
+    "deploymentevent", "deploymentattempt", "fleetswitch", "apitoken", "alert",
 }  # fmt: skip
 SEEN = {
     "": {"apitoken"},
@@ -55,6 +57,7 @@ def one_of_each() -> None:
     scene.install(deployment, device)
     DeviceToken.objects.create(device=device, digest="d" * 64)
     EnrollmentToken.objects.create(digest="e" * 64)
+    alerts.raise_once(Cause("worker_silent", "worker-1", "It is <b>said</b> to be silent."))
     api_tokens.issue(SYSTEM, scene.admin().user or User(), name="script")
     audit.record(SYSTEM, "note", "nothing", "<b>said</b>", {"key": "<i>value</i>"})
     DryRun.objects.create(apk_version=deployment.to_version, target={}, options={}, expires_at=timezone.now())

@@ -15,6 +15,8 @@ from tests.calls import Caller
 pytestmark = pytest.mark.django_db
 
 OPERATOR_ROUTES = {
+    "GET /v1/alerts",
+    "POST /v1/alerts/{alert_id}/acknowledge",
     "POST /v1/apks/versions",
     "GET /v1/apks",
     "GET /v1/apks/{apk_id}/versions",

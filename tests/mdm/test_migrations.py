@@ -16,7 +16,7 @@ from django.db.migrations.operations import (
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.models import AlterModelOptions
 
-OURS = ("mdm", "apks", "devices", "deployments")
+OURS = ("mdm", "apks", "devices", "deployments", "watch")
 ADDING = (AddConstraint, AddField, AddIndex, AlterModelOptions, CreateModel, RunSQL)
 DESTROYING = ("DROP TABLE", "DROP COLUMN", "DELETE FROM", "TRUNCATE TABLE")
 

@@ -12,7 +12,7 @@ from tests.mdm.instance import CHECKOUT
 
 def test_every_name_that_the_settings_read_is_documented() -> None:
     source = (CHECKOUT / "mdm" / "settings.py").read_text()
-    read = set(re.findall(r'(?:env\.\w+|number)\(\s*"([A-Z_]+)"', source))
+    read = set(re.findall(r'(?:env\.\w+|number|decimal)\(\s*"([A-Z_]+)"', source))
     documented = set(re.findall(r"^#([A-Z_]+)=", (CHECKOUT / ".env.example").read_text(), re.MULTILINE))
     assert read == documented
     assert {"HOST", "FLEET", "ONLINE_WITHIN_MIN", "EMAIL_URL"} <= read

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.utils.module_loading import import_string
 
-from mdm.ticker import Ticker
+from mdm.ticker import Beside, Ticker
 
 
 class Command(BaseCommand):
@@ -14,4 +14,7 @@ class Command(BaseCommand):
         ticker = Ticker(import_string(settings.TICK_CALLABLE))
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: ticker.stopping.set())
+        beside = Beside(import_string(settings.BESIDE_CALLABLE), settings.BESIDE_EVERY_SEC, ticker.stopping)
+        beside.start()
         ticker.run()
+        beside.join(timeout=3.0)

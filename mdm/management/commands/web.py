@@ -4,6 +4,7 @@ from django.urls import get_resolver
 from granian.constants import Interfaces
 from granian.server import Server
 
+from mdm import counters
 from mdm.lifeline import prepare_to_fork
 from mdm.wsgi import application
 
@@ -17,6 +18,7 @@ class Command(BaseCommand):
     def handle(self, *args: object, **options: object) -> None:
         assert get_resolver().url_patterns, "loaded now, shared by the workers"
         prepare_to_fork()
+        counters.gatherer.writes_itself = True
         Server(
             "mdm.wsgi:application",
             address=settings.HOST,

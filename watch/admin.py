@@ -1,0 +1,83 @@
+"""Alerts: the list, one alert, and the page on which it is acknowledged."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import path, reverse
+from django.urls.resolvers import URLPattern
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from mdm.admin_site import Act, RecordAdmin, act_page, found, person, time_html
+from watch import alerts
+from watch.models import Alert, AlertState
+
+MAY_ACKNOWLEDGE = "watch.acknowledge_alert"
+
+
+@admin.register(Alert)
+class AlertAdmin(RecordAdmin):
+    list_display = ("kind", "state", "message", "opened", "acknowledged", "resolved")
+    list_filter = ("state", "kind")
+    list_select_related = ("acknowledged_by",)
+    search_fields = ("message",)
+    search_help_text = "A part of the message."
+    fields = ("kind", "state", "message", "about", "opened", "acknowledged", "resolved")
+    readonly_fields = fields
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        shown = list(super().get_list_display(request))
+        return [*shown, self.seen] if person(request).may(MAY_ACKNOWLEDGE) else shown
+
+    @admin.display(description="Acknowledge")
+    def seen(self, alert: Alert) -> str | SafeString:
+        if alert.state != AlertState.OPEN:
+            return ""
+        address = reverse("admin:watch_alert_acknowledge", args=[alert.pk])
+        return format_html(
+            '<a href="{}" aria-label="Acknowledge alert {}">Acknowledge…</a>', address, alert.pk
+        )
+
+    @admin.display(description="About")
+    def about(self, alert: Alert) -> str | SafeString:
+        if alert.deployment_id is None:
+            return alert.subject
+        address = reverse("admin:deployments_deployment_details", args=[alert.deployment_id])
+        return format_html('<a href="{}">Deployment {}</a>', address, alert.deployment_id)
+
+    @admin.display(description="Raised", ordering="opened_at")
+    def opened(self, alert: Alert) -> SafeString:
+        return time_html(alert.opened_at)
+
+    @admin.display(description="Acknowledged")
+    def acknowledged(self, alert: Alert) -> SafeString:
+        if alert.acknowledged_by is None:
+            return time_html(alert.acknowledged_at, "–")
+        return format_html("{} by {}", time_html(alert.acknowledged_at), alert.acknowledged_by)
+
+    @admin.display(description="Resolved")
+    def resolved(self, alert: Alert) -> SafeString:
+        return time_html(alert.resolved_at, "–")
+
+    def get_urls(self) -> list[URLPattern]:
+        seen = self.admin_site.admin_view(self.acknowledge_view)
+        return [path("<int:pk>/acknowledge/", seen, name="watch_alert_acknowledge"), *super().get_urls()]
+
+    def acknowledge_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        def carry_out(_: Mapping[str, Any]) -> str:
+            alerts.acknowledge(person(request), pk)
+            return "Acknowledged. The alert stays until its cause is gone."
+
+        alert = found(self, request, pk)
+        back = reverse("admin:watch_alert_changelist")
+        act = Act(
+            title="Acknowledge an alert",
+            button="Acknowledge",
+            back=back,
+            permission=MAY_ACKNOWLEDGE,
+            carry_out=carry_out,
+            lines=[str(alert), "Others see that you look after it. It resolves when its cause is gone."],
+        )
+        return act_page(request, self.admin_site, act, [("Alerts", back)])

@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+
+
+class WatchConfig(AppConfig):
+    name = "watch"
+    verbose_name = "Alerts"
+
+    def ready(self) -> None:
+        from . import signals  # noqa: F401, PLC0415  what other apps tell
