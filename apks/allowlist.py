@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from apks.models import Apk, ApkVersion
 from apks.package_name import is_package_name
-from apks.signals import package_unmanaged, version_withdrawn
+from apks.signals import package_unmanaged, version_withdrawn, withdrawal_begins
 from apks.typed_text import checked_text
 from mdm import audit
 from mdm.people import Actor
@@ -73,8 +73,14 @@ def withdraw(actor: Actor, version_id: int, reason: str) -> ApkVersion:
     why = checked_text("reason", reason, MAX_REASON)
     if not why:
         raise Invalid("A reason is required.", errors={"reason": "Say why this version is withdrawn."})
-    row = ApkVersion.objects.filter(pk=as_id(version_id) or 0)
+    return withdraw_for(actor, as_id(version_id) or 0, why)
+
+
+def withdraw_for(actor: Actor, version_id: int, why: str) -> ApkVersion:
+    """The withdrawal itself, for a deed that has asked for its own permission, a rollback. NotFound."""
+    row = ApkVersion.objects.filter(pk=version_id)
     with transaction.atomic():
+        withdrawal_begins.send(sender=ApkVersion)
         changed = row.filter(withdrawn_at=None).update(
             withdrawn_at=timezone.now(), withdrawn_by=actor.user, withdrawn_reason=why
         )

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from ninja import Header, Path, Query, Router
 
-from deployments import dry_run, event_list, fleet_switch, lifecycle, summary, task_list
+from deployments import dry_run, event_list, fleet_switch, lifecycle, retrying, rollback, summary, task_list
 from deployments.export import csv_response
 from deployments.options import DeploymentOptions
 from deployments.wire import (
@@ -28,6 +28,7 @@ from deployments.wire import (
     TaskFilter,
     TaskOut,
 )
+from deployments.wire_follow_up import RetryIn, RollbackIn
 from mdm.door import actor_of, answer
 from mdm.paging import KeysetPaging, Paging, cursor
 from mdm.problems import NotFound
@@ -194,6 +195,37 @@ def cancel(request: HttpRequest, deployment_id: DeploymentId, body: MoveIn | Non
     """Final at once; agents at work are told to stop."""
     lifecycle.cancel(actor_of(request), deployment_id, **(body or MoveIn()).words())
     return answer(summary.summary(deployment_id))
+
+
+@router.post(
+    "/deployments/{deployment_id}/rollback",
+    response={201: StartedOut, **PROBLEMS},
+    summary="Roll a deployment back",
+)
+def roll_back(
+    request: HttpRequest, deployment_id: DeploymentId, body: RollbackIn | None = None
+) -> HttpResponse:
+    """Cancels it, withdraws its version and starts a deployment that takes it off again. 409 with `why_not`."""
+    said = body or RollbackIn()
+    consent = rollback.Consent(
+        reason=(said.reason or "").strip(),
+        accept_data_loss=bool(said.accept_data_loss),
+        confirm_version=said.confirm_version or "",
+        expected_status=said.expected_status,
+    )
+    return answer({"deployment_id": rollback.roll_back(actor_of(request), deployment_id, consent)}, 201)
+
+
+@router.post(
+    "/deployments/{deployment_id}/retry",
+    response={201: StartedOut, **PROBLEMS},
+    summary="Try the failed and skipped devices again",
+)
+def retry(request: HttpRequest, deployment_id: DeploymentId, body: RetryIn | None = None) -> HttpResponse:
+    """Starts a linked deployment of the same version with the same options, once the first has ended."""
+    expected = body.expected_status if body else None
+    made = retrying.retry(actor_of(request), deployment_id, expected_status=expected)
+    return answer({"deployment_id": made}, 201)
 
 
 @router.get(

@@ -23,7 +23,7 @@ _COLUMNS: Final = """t.id, t.deployment_id, t.device_id, t.status, t.phase, t.re
     t.install_until, t.sent_at, t.acknowledged_at, COALESCE(a.outcome, ''), COALESCE(a.error_code, ''),
     p.status, p.paused_reason, p.options, k.package_name, v.version_code, v.version_name, v.signer_sha256,
     v.signature_info, v.sha256, v.size_bytes, v.withdrawn_at IS NOT NULL, s.kill_switch, t.verifying_since,
-    t.shown_at"""
+    t.shown_at, p.install_mode"""
 SELECT: Final = f"""SELECT {_COLUMNS} FROM deployment_task t
     JOIN deployment p ON p.id = t.deployment_id JOIN apk_version v ON v.id = p.to_version_id
     JOIN apk k ON k.id = p.apk_id CROSS JOIN fleet_switch s
@@ -75,6 +75,7 @@ class Task:
     kill_switch: bool
     verifying_since: datetime | None
     shown_at: datetime | None
+    install_mode: str
 
     @property
     def options(self) -> DeploymentOptions:
@@ -214,8 +215,9 @@ def failed(task: Task, code: str, text: str, now: datetime, *, acknowledged: boo
     """The attempt failed: another try, or the end. `code` as known, `text` as the agent gave it."""
     options = task.options
     counted = 0 if code == "re_enrolled" else 1
+    stands = retry.stands_at(code, before=task.error_code)
     verdict = retry.after_failure(
-        code=code,
+        code=stands,
         previous_code=task.error_code or None,
         failures=task.failures + counted,
         max_retries=options.retry.max,
@@ -225,7 +227,7 @@ def failed(task: Task, code: str, text: str, now: datetime, *, acknowledged: boo
     )
     columns: dict[str, Any] = {
         **LANDED,
-        "error_code": code,
+        "error_code": stands,
         "last_error": text,
         "failures": task.failures + counted,
     }

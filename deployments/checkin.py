@@ -73,9 +73,7 @@ def _claim(task: Task, now: datetime) -> dict[str, Any] | None:
         return None
     deployment, _ = loading.load(task.deployment_id)
     options = DeploymentOptions.from_json(deployment.options)
-    terms = Terms(
-        deployment.to_version, options, now, closing=eligibility.closing(options, now, deployment.pk)
-    )
+    terms = Terms.of(deployment, options, now, closing=eligibility.closing(options, now, deployment.pk))
     reason = eligibility.reason_of(task.id, terms)
     if task.status == TaskStatus.SKIPPED and reason == turns.READY:
         turns.requeue([task.id], terms)

@@ -44,7 +44,7 @@ def command(task: Task) -> dict[str, Any]:
             "min_free_mb": required_free_mb(task.size_bytes, options),
         },
         "window": stored["window"],
-        "install_mode": "update",
+        "install_mode": task.install_mode,
         "post_install": stored["post_install"],
     }
 

@@ -78,8 +78,8 @@ def turn(held: Locked) -> Turn | None:
     counts = gates.apply(held, options, pace.at)
     if deployment.status != DeploymentStatus.RUNNING:
         return None
-    terms = Terms(
-        deployment.to_version,
+    terms = Terms.of(
+        deployment,
         options,
         pace.at,
         closing=eligibility.closing(options, pace.at, deployment.pk),

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -10,7 +10,7 @@ from django.db.models import Count
 from django.utils import timezone
 
 from apks.models import ApkVersion
-from deployments import eligibility, forecast, planner
+from deployments import eligibility, forecast, planner, way_back
 from deployments.eligibility import SERVER_ZONE, Terms
 from deployments.models import Deployment, DryRun, DryRunDevice
 from deployments.options import DeploymentOptions, problems
@@ -29,13 +29,16 @@ _MEDIAN: Final = """SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(e
     WHERE v.apk_id = %s AND a.outcome = 'succeeded' AND a.finished_at IS NOT NULL
     ORDER BY a.id DESC LIMIT 500) lately"""
 
+_INSTALLED: Final = """SELECT DISTINCT (d.current_versions -> %s ->> 'version_code')::bigint
+    FROM dry_run_device r JOIN device d ON d.id = r.device_id WHERE r.dry_run_id = %s"""
+
 
 def make(actor: Actor, *, apk_version_id: int, target: Target, options: DeploymentOptions) -> dict[str, Any]:
     """The answer of `POST /v1/deployments/dry-run`; kept for 30 minutes."""
     actor.require("deployments.dry_run_deployment")
     version = deployable_version(apk_version_id)
     now = timezone.now()
-    check(options, target, now)
+    check(options, target.type, now)
     chosen = planner.chosen_by(target, version.apk.package_name)
     with transaction.atomic():
         DryRun.objects.filter(expires_at__lt=now - VALID_FOR, deployments__isnull=True).delete()
@@ -51,7 +54,7 @@ def make(actor: Actor, *, apk_version_id: int, target: Target, options: Deployme
         answer = _counts(run)
         if answer["resolved"] == 0:
             raise nobody()
-        answer |= _outlook(version, options, answer, now)
+        answer |= _outlook(version, options, answer, now) | {"rollback": _rollback(run, version, options)}
         DryRun.objects.filter(pk=run.pk).update(resolved=answer["resolved"], result=answer)
     return answer | {"devices": _devices(run.pk, 0, SHOWN)}
 
@@ -70,8 +73,8 @@ def deployable_version(apk_version_id: int) -> ApkVersion:
     return version
 
 
-def check(options: DeploymentOptions, target: Target, now: datetime) -> None:
-    if found := problems(options, target_type=target.type, now=now):
+def check(options: DeploymentOptions, target_type: Literal["fleet", "selection"], now: datetime) -> None:
+    if found := problems(options, target_type=target_type, now=now):
         raise Invalid(
             " ".join(found.values()),
             errors={f"options.{name}": sentence for name, sentence in found.items()},
@@ -139,6 +142,15 @@ def _outlook(
             .values_list("id", "to_version__version_name", "status")
         ],
     }
+
+
+def _rollback(run: DryRun, version: ApkVersion, options: DeploymentOptions) -> dict[str, Any]:
+    """Which way back there would be should the canary or the failure limit trip."""
+    with connection.cursor() as cursor:
+        cursor.execute(_INSTALLED, [version.apk.package_name, run.pk])
+        way = way_back.back_from(version, {row[0] for row in cursor.fetchall() if row[0] is not None})
+    switched_off = "" if options.allow_rollback else "Rollback is not allowed by the options."
+    return way_back.shape(way, switched_off or way.why_not)
 
 
 def median_install_sec(apk_id: int) -> float | None:

@@ -14,8 +14,10 @@ from django.db import connection
 
 from apks.models import ApkVersion
 from deployments import window as windows
+from deployments.models import Deployment
 from deployments.options import DeploymentOptions
 from deployments.retry import RETRY_BUDGET, RETRY_BUDGET_PERIOD
+from deployments.states import InstallMode
 from mdm import prepared
 
 COMMAND_SCHEMA: Final = 1
@@ -24,7 +26,7 @@ SERVER_ZONE: Final = ZoneInfo(settings.TIME_ZONE)
 
 # A device in a dry run has no task yet: this row stands for the one it would get.
 NO_TASK: Final = """(SELECT 0::bigint AS id, 'queued'::text AS status, false AS is_canary,
-    NULL::timestamptz AS next_run_at, ''::text AS reason)"""
+    NULL::timestamptz AS next_run_at, ''::text AS reason, 0 AS attempt, ''::text AS error_code)"""
 
 _APP: Final = "(d.current_versions -> %(package)s)"
 INSTALLED_CODE: Final = f"({_APP} ->> 'version_code')::bigint"
@@ -37,9 +39,21 @@ _BUDGET_MANY: Final = """d.id IN (SELECT a.device_id FROM deployment_attempt a
     WHERE a.apk_version_id = %(version_id)s AND a.sent_at > %(budget_since)s
     GROUP BY a.device_id HAVING count(*) >= %(retry_budget)s)"""
 
+# The inventory since the last send of the bad version shows another one: a heartbeat after that attempt's end
+# (packages left out = unchanged, which counts), or a later success. An attempt without an end disproves nothing,
+# nor does an app that is missing: it may never have been told, or be what a reinstall has left half done.
+DISPROVED: Final = f"""EXISTS (SELECT 1 FROM (SELECT a.sent_at, a.finished_at FROM deployment_attempt a
+        WHERE a.device_id = d.id AND a.apk_version_id = %(bad_version)s ORDER BY a.sent_at DESC LIMIT 1) bad
+    WHERE {INSTALLED_CODE} <> (SELECT version_code FROM apk_version WHERE id = %(bad_version)s)
+        AND bad.finished_at IS NOT NULL AND (h.received_at > bad.finished_at
+            OR EXISTS (SELECT 1 FROM deployment_attempt n WHERE n.device_id = d.id AND n.sent_at > bad.sent_at
+                AND n.outcome = 'succeeded' AND n.apk_version_id IN (SELECT id FROM apk_version
+                    WHERE apk_id = (SELECT apk_id FROM apk_version WHERE id = %(bad_version)s)))))"""
+
 _REASON: Final = f"""CASE
     WHEN d.status = 'retired' THEN 'device_retired'
-    WHEN {INSTALLED_CODE} = %(version_code)s AND NOT %(reinstall)s THEN 'already_installed'
+    WHEN %(bad_version)s::bigint IS NOT NULL AND t.attempt = 0 AND {DISPROVED} THEN 'not_affected'
+    WHEN {INSTALLED_CODE} = %(version_code)s THEN 'already_installed'
     WHEN {INSTALLED_CODE} > %(version_code)s AND NOT %(reinstall)s THEN 'newer_installed'
     WHEN d.sdk_int < %(min_sdk)s THEN 'sdk_too_old'
     WHEN cardinality(%(abis)s::text[]) > 0 AND cardinality(d.abis) > 0
@@ -47,7 +61,7 @@ _REASON: Final = f"""CASE
     WHEN d.max_schema < %(schema)s THEN 'agent_too_old'
     WHEN NOT (lower({_APP} ->> 'signer_sha256') = ANY(%(signers)s::text[])) THEN 'signer_mismatch'
     WHEN %(window_over)s THEN 'window_over'
-    WHEN %(budget_matters)s AND {{budget}} THEN 'retry_budget_spent'
+    WHEN %(budget_matters)s AND t.error_code <> 'reinstall_incomplete' AND {{budget}} THEN 'retry_budget_spent'
     WHEN %(held)s <> '' THEN %(held)s
     WHEN d.hold_until > %(now)s THEN 'device_hold'
     WHEN %(canary_closed)s AND NOT t.is_canary THEN 'canary_gate'
@@ -83,6 +97,7 @@ def shown(reason: str) -> str:
 
 # What was seen and what is wanted, for a row whose reason is `r.reason`.
 OBSERVED: Final = f"""CASE r.reason
+    WHEN 'not_affected' THEN COALESCE({_APP} ->> 'version_name', {_APP} ->> 'version_code')
     WHEN 'already_installed' THEN COALESCE({_APP} ->> 'version_name', {_APP} ->> 'version_code')
     WHEN 'newer_installed' THEN COALESCE({_APP} ->> 'version_name', {_APP} ->> 'version_code')
     WHEN 'sdk_too_old' THEN 'SDK ' || d.sdk_int
@@ -134,7 +149,7 @@ class Terms:
     """What a device is measured against at `now`.
 
     `held`: a reason that holds every device ("" = none); `canary_closed`: all canary places are taken;
-    `pace`: the limit that is reached ("" = none).
+    `pace`: the limit that is reached ("" = none). `bad_version_id`: what a rollback takes off its devices.
     """
 
     version: ApkVersion
@@ -142,9 +157,22 @@ class Terms:
     now: datetime
     closing: Closing = Closing()
     reinstall: bool = False
+    bad_version_id: int | None = None
     held: str = ""
     canary_closed: bool = False
     pace: str = ""
+
+    @classmethod
+    def of(cls, deployment: Deployment, options: DeploymentOptions, now: datetime, **more: Any) -> "Terms":
+        """Of this deployment's version and way of installing; `more` are further fields."""
+        return cls(
+            deployment.to_version,
+            options,
+            now,
+            reinstall=deployment.install_mode == InstallMode.REINSTALL,
+            bad_version_id=deployment.bad_version_id,
+            **more,
+        )
 
     def params(self) -> dict[str, Any]:
         """Named SQL parameters of REASON_OF_ONE, REASON_OF_MANY, OBSERVED and REQUIRED."""
@@ -163,6 +191,7 @@ class Terms:
             "signers": sorted({version.signer_sha256, *replaces}),
             "schema": COMMAND_SCHEMA,
             "reinstall": self.reinstall,
+            "bad_version": self.bad_version_id,
         }
 
     def _of_conditions(self) -> dict[str, Any]:

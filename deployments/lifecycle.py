@@ -77,7 +77,7 @@ def start(
             version = dry_run.deployable_version(apk_version_id)
             if version.withdrawn_at is not None:
                 raise Conflict("The version was withdrawn.", slug="version_withdrawn")
-            dry_run.check(options, target, now)
+            dry_run.check(options, target.type, now)
             _check_target(run, version.pk, target, version.apk.package_name)
             deployment = _create(actor, version, target, options, run, flag=flag)
             if idempotency_key:
@@ -137,11 +137,16 @@ def _may_start() -> bool:
     with connection.cursor() as cursor:
         cursor.execute(SHARE_SWITCH, [SWITCH_LOCK])
     switch = FleetSwitch.objects.get()
+    check_switch(switch)
+    return switch.deployments_enabled
+
+
+def check_switch(switch: FleetSwitch) -> None:
+    """Forbidden while the flag is off, Conflict while the kill switch is on."""
     if not switch.deployments_enabled:
         raise Forbidden("Deployments are switched off (deployments.enabled).", slug="flag_off")
     if switch.kill_switch:
         raise Conflict("The kill switch is on.", slug="kill_switch")
-    return switch.deployments_enabled
 
 
 def _check_target(run: DryRun | None, version_id: int, target: Target, package: str) -> None:
@@ -165,7 +170,7 @@ def pause(actor: Actor, deployment_id: int, *, reason: str = "", expected_status
     actor.require("deployments.operate_deployment")
     with locked(deployment_id) as held:
         deployment = held.deployment
-        _check_expected(deployment, expected_status)
+        check_expected(deployment, expected_status)
         if deployment.status == DeploymentStatus.PAUSED:
             return
         now = timezone.now()
@@ -186,7 +191,7 @@ def resume(actor: Actor, deployment_id: int, *, reason: str = "", expected_statu
     actor.require("deployments.operate_deployment")
     with locked(deployment_id) as held:
         deployment = held.deployment
-        _check_expected(deployment, expected_status)
+        check_expected(deployment, expected_status)
         if deployment.status in (DeploymentStatus.RUNNING, DeploymentStatus.QUEUED):
             return
         if deployment.status != DeploymentStatus.PAUSED:
@@ -249,24 +254,27 @@ def cancel(actor: Actor, deployment_id: int, *, reason: str = "", expected_statu
     deadline passes."""
     actor.require("deployments.operate_deployment")
     with locked(deployment_id) as held:
-        deployment = held.deployment
-        _check_expected(deployment, expected_status)
-        if deployment.status == DeploymentStatus.CANCELED:
-            return
-        now = timezone.now()
-        moves.move(
-            deployment,
-            DeploymentStatus.CANCELED,
-            f"Canceled: {reason}" if reason else "Canceled",
-            actor=actor,
-            level="warn",
-            meta={"operator_reason": reason},
-            finished_at=now,
-            killed_by=actor.user,
-            killed_reason=reason,
-        )
-        _cancel_tasks(deployment.pk, now, actor)
-        transaction.on_commit(lambda: bell.tell_to_stop(deployment_id))
+        check_expected(held.deployment, expected_status)
+        if held.deployment.status != DeploymentStatus.CANCELED:
+            cancel_held(actor, held.deployment, reason)
+
+
+def cancel_held(actor: Actor, deployment: Deployment, reason: str) -> None:
+    """The cancel itself, for who holds the deployment's lock. Conflict where it has ended otherwise."""
+    now = timezone.now()
+    moves.move(
+        deployment,
+        DeploymentStatus.CANCELED,
+        f"Canceled: {reason}" if reason else "Canceled",
+        actor=actor,
+        level="warn",
+        meta={"operator_reason": reason},
+        finished_at=now,
+        killed_by=actor.user,
+        killed_reason=reason,
+    )
+    _cancel_tasks(deployment.pk, now, actor)
+    transaction.on_commit(lambda: bell.tell_to_stop(deployment.pk))
 
 
 def _cancel_tasks(deployment_id: int, now: datetime, actor: Actor) -> None:
@@ -316,7 +324,7 @@ def _check_options(options: dict[str, Any]) -> None:
         raise Invalid(" ".join(found.values()), errors=found) from None
 
 
-def _check_expected(deployment: Deployment, expected_status: str | None) -> None:
+def check_expected(deployment: Deployment, expected_status: str | None) -> None:
     if expected_status is not None and expected_status != deployment.status:
         raise Conflict(
             f"The deployment is {DeploymentStatus(deployment.status).label.lower()} by now.",

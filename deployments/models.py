@@ -11,6 +11,7 @@ from deployments.states import (
     WAITING,
     CanaryState,
     DeploymentStatus,
+    InstallMode,
     PausedReason,
     Phase,
     TaskStatus,
@@ -45,6 +46,19 @@ class Deployment(models.Model):
     approved_at = models.DateTimeField(null=True)
     rollback_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="rollbacks")
     retry_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="retries")
+    bad_version = models.ForeignKey(
+        ApkVersion,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        help_text="What a rollback takes off its devices.",
+    )
+    install_mode = models.CharField(
+        max_length=9, choices=InstallMode, default=InstallMode.UPDATE, db_default=InstallMode.UPDATE
+    )
+    gate_tripped_at = models.DateTimeField(
+        null=True, help_text="When canary or failure limit last said no; since then going back is offered."
+    )
     dry_run = models.ForeignKey("DryRun", on_delete=models.SET_NULL, null=True, related_name="deployments")
     # The ledger's clock never runs backwards: a send is at the later of now and this.
     last_sent_at = models.DateTimeField(null=True)
@@ -95,6 +109,20 @@ class Deployment(models.Model):
             models.CheckConstraint(
                 name="deployment_not_approved_by_its_starter",
                 condition=Q(approved_by__isnull=True) | ~Q(approved_by=F("created_by")),
+            ),
+            models.CheckConstraint(
+                name="deployment_reinstalls_only_to_go_back",
+                condition=Q(install_mode=InstallMode.UPDATE)
+                | Q(install_mode=InstallMode.REINSTALL, bad_version__isnull=False),
+            ),
+            # Pressed twice it happens once; a rollback that was canceled or failed may be followed by another.
+            models.UniqueConstraint(
+                name="deployment_rolled_back_once",
+                fields=["rollback_of"],
+                condition=Q(status__in=["queued", "running", "paused", "complete"]),
+            ),
+            models.UniqueConstraint(
+                name="deployment_retried_once", fields=["retry_of"], condition=Q(retry_of__isnull=False)
             ),
         ]
         indexes: ClassVar = [

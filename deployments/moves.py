@@ -73,6 +73,8 @@ def pause(
 
     No limit holds anybody back now, so nobody is `throttled`."""
     level = "info" if reason == PausedReason.OPERATOR else "warn"
+    if reason in RECALLING_STOPS:
+        columns["gate_tripped_at"] = now
     move(
         deployment,
         DeploymentStatus.PAUSED,

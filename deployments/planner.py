@@ -34,6 +34,12 @@ planned AS (INSERT INTO deployment_task (deployment_id, device_id, status, reaso
 SELECT reason, count(*), CASE WHEN reason <> '' THEN array_agg(device_id ORDER BY device_id) END
 FROM planned GROUP BY reason ORDER BY reason"""
 
+_SENT_AND_NOT_DISPROVED: Final = f"""SELECT d.id FROM device d LEFT JOIN heartbeat h ON h.device_id = d.id
+    WHERE d.id IN (SELECT device_id FROM deployment_attempt WHERE deployment_id = ANY(%(sent_by)s::bigint[])
+        AND apk_version_id = %(bad_version)s) AND NOT {eligibility.DISPROVED}"""
+_FAILED_OR_SKIPPED: Final = """SELECT device_id FROM deployment_task
+    WHERE deployment_id = %(retry_of)s AND status IN ('failed', 'skipped')"""
+
 _MOST_COMMON: Final = """SELECT v.id FROM deployment_task t
     JOIN apk_version v ON v.apk_id = %s AND v.version_code = t.from_version_code
     WHERE t.deployment_id = %s AND v.id <> %s
@@ -76,6 +82,19 @@ def chosen_by_dry_run(dry_run_id: int) -> Chosen:
     return _named(DryRunDevice.objects.filter(dry_run_id=dry_run_id).values("device_id").query)
 
 
+def chosen_by_rollback(bad_version_id: int, package: str) -> Chosen:
+    """Whom the bad version was ever sent to, by whichever deployment, and whose inventory since does not
+    disprove it."""
+    sent = Deployment.objects.filter(to_version_id=bad_version_id).values_list("id", flat=True)
+    params = {"sent_by": list(sent), "bad_version": bad_version_id, "package": package}
+    return Chosen(_SENT_AND_NOT_DISPROVED, params)
+
+
+def chosen_by_retry(deployment_id: int) -> Chosen:
+    """Devices of this deployment that failed or were skipped."""
+    return Chosen(_FAILED_OR_SKIPPED, {"retry_of": deployment_id})
+
+
 def _named(query: Any) -> Chosen:
     """Django writes positional parameters; ours have names."""
     sql, values = query.get_compiler(connection=connection).as_sql()
@@ -89,7 +108,7 @@ def _named(query: Any) -> Chosen:
 def plan(deployment: Deployment, now: datetime) -> None:
     """Gives every device of the target its task. Under the lock; idempotent by `planned_at`."""
     options = DeploymentOptions.from_json(deployment.options)
-    terms = Terms(deployment.to_version, options, now, closing=eligibility.closing(options, now))
+    terms = Terms.of(deployment, options, now, closing=eligibility.closing(options, now))
     rows = _insert_tasks(deployment, terms)
     eligibility.keep_observed(deployment.pk, terms)
     counts = {reason or "to_update": count for reason, count, _ in rows}
@@ -111,16 +130,23 @@ def plan(deployment: Deployment, now: datetime) -> None:
 
 
 def _insert_tasks(deployment: Deployment, terms: Terms) -> list[tuple[str, int, list[int] | None]]:
-    if deployment.dry_run_id is not None:
-        chosen = chosen_by_dry_run(deployment.dry_run_id)
-    else:
-        query = DeploymentTarget.objects.values_list("selection_query", flat=True).get(deployment=deployment)
-        chosen = chosen_by(Target.model_validate(query), deployment.apk.package_name)
+    chosen = _chosen(deployment)
     sql = _PLAN.format(judged=_JUDGED.format(chosen=chosen.sql))
     params = terms.params() | {"id": deployment.pk, "ending": list(ENDING), **chosen.params}
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return list(cursor.fetchall())
+
+
+def _chosen(deployment: Deployment) -> Chosen:
+    if deployment.retry_of_id is not None:
+        return chosen_by_retry(deployment.retry_of_id)
+    if deployment.bad_version_id is not None:
+        return chosen_by_rollback(deployment.bad_version_id, deployment.apk.package_name)
+    if deployment.dry_run_id is not None:
+        return chosen_by_dry_run(deployment.dry_run_id)
+    query = DeploymentTarget.objects.values_list("selection_query", flat=True).get(deployment=deployment)
+    return chosen_by(Target.model_validate(query), deployment.apk.package_name)
 
 
 def _from_version(deployment: Deployment) -> int | None:

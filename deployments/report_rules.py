@@ -184,7 +184,7 @@ def _condition_missed(task: Task, code: str, text: str, now: datetime) -> Change
     options = task.options
     skips = task.agent_skips + 1
     until = task.recheck_until or now + timedelta(hours=options.deadline_hours)
-    final = until <= now
+    final = until <= now and task.error_code != "reinstall_incomplete"  # it stands without its app
     columns = {
         **attempts.LANDED,
         "status": TaskStatus.SKIPPED.value,

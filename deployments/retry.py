@@ -208,6 +208,13 @@ def retryable(code: str, previous_code: str | None) -> bool:
     return explain(code).retryable
 
 
+def stands_at(code: str, before: str) -> str:
+    """The code that a task stands at after this failure. A device whose app was removed is without it until it
+    says otherwise: silence or a broken download does not end that, so it is tried until it has its app again."""
+    lost = before == "reinstall_incomplete" and explain(code).retryable
+    return before if lost else code
+
+
 def counts_as_bad_while_waiting(code: str) -> bool:
     """Whether an acknowledged failure is bad for the failure limit already while its retry waits."""
     return code not in NOT_BAD_WHILE_WAITING

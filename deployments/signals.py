@@ -7,7 +7,7 @@ from django.dispatch import receiver
 from django.utils import timezone
 
 from apks.models import Apk, ApkVersion
-from apks.signals import package_unmanaged, version_withdrawn
+from apks.signals import package_unmanaged, version_withdrawn, withdrawal_begins
 from deployments import audit, moves, reports
 from deployments.locking import SWITCH_LOCK, TAKE_SWITCH
 from deployments.models import Deployment
@@ -30,6 +30,12 @@ closed AS (UPDATE deployment_attempt a SET finished_at = %(now)s, outcome = 'can
 {audit.LOG_CHANGED}"""
 
 
+@receiver(withdrawal_begins)
+def hold_off_claims(sender: object, **kwargs: Any) -> None:
+    """The switch before the version's row, in the order in which a rollback takes them."""
+    _take_switch()
+
+
 @receiver(version_withdrawn)
 def pause_withdrawn(sender: object, actor: Actor, version: ApkVersion, reason: str, **kwargs: Any) -> None:
     _pause_all(actor, PausedReason.VERSION_WITHDRAWN, reason, to_version_id=version.pk)
@@ -42,13 +48,17 @@ def pause_unmanaged(sender: object, actor: Actor, apk: Apk, **kwargs: Any) -> No
 
 def _pause_all(actor: Actor, why: PausedReason, reason: str, **which: int) -> None:
     """Holds off every claim, as the fleet switch does: nothing is claimed once the request returns."""
-    with connection.cursor() as cursor:
-        cursor.execute(TAKE_SWITCH, [SWITCH_LOCK])
+    _take_switch()
     now = timezone.now()
     stoppable = (DeploymentStatus.QUEUED, DeploymentStatus.RUNNING)
     live = Deployment.objects.select_for_update(no_key=True).filter(status__in=stoppable, **which)
     for deployment in live.order_by("id"):
         moves.pause(deployment, why, f"{why.label}: {reason}" if reason else why.label, now, actor=actor)
+
+
+def _take_switch() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE_SWITCH, [SWITCH_LOCK])
 
 
 @receiver(device_re_enrolled)

@@ -72,8 +72,15 @@ HARD_STOPS: Final = (
 )
 # Resuming from one of these overrides a verdict, so it wants a reason.
 GATE_STOPS: Final = (PausedReason.CANARY_FAILED, PausedReason.CANARY_UNDECIDED, PausedReason.FAILURE_RATE)
-# What was only pushed, not acknowledged, is called back by these.
+# What was only pushed, not acknowledged, is called back by these; after them going back is offered.
 RECALLING_STOPS: Final = (PausedReason.CANARY_FAILED, PausedReason.FAILURE_RATE)
+
+
+class InstallMode(TextChoices):
+    """`reinstall`: the app is removed first, because Android lets nobody downgrade in place; its data is lost."""
+
+    UPDATE = "update", "Update"
+    REINSTALL = "reinstall", "Reinstall"
 
 
 class CanaryState(TextChoices):
@@ -157,6 +164,9 @@ class Reason:
 # Order is precedence: the first that applies wins.
 REASONS: Final[dict[str, Reason]] = {
     "device_retired": Reason(ReasonGroup.EXCLUDED, "The device is retired"),
+    "not_affected": Reason(
+        ReasonGroup.EXCLUDED, "The bad version is not on the device", "Its inventory since the send says so."
+    ),
     "already_installed": Reason(ReasonGroup.EXCLUDED, "Already on this version"),
     "newer_installed": Reason(
         ReasonGroup.EXCLUDED, "A newer version is installed", "Android refuses downgrades."

@@ -10,12 +10,13 @@ from django.db.models import Count
 from django.utils import timezone
 
 from apks.models import ApkVersion
-from deployments import eligibility, measures
+from deployments import eligibility, measures, retrying, rollback, way_back
 from deployments.eligibility import REASON_OF_MANY, Terms, shown
 from deployments.measures import Canary
 from deployments.models import Deployment, DeploymentTask, FleetSwitch
 from deployments.options import DeploymentOptions
 from deployments.states import REASONS, DeploymentStatus, TaskStatus
+from deployments.way_back import WayBack
 from mdm.problems import NotFound
 
 FRESH_SEC: Final = 1
@@ -29,7 +30,13 @@ _NUMBERS: Final = f"""SELECT status, reason, count(*) FROM (
 def summary(deployment_id: int) -> dict[str, Any]:
     """The body of `GET /v1/deployments/{id}`. The numbers are at most a second old and say so. NotFound."""
     deployment = find(deployment_id)
-    return header(deployment) | numbers(deployment)
+    found = rollback.offer(deployment)
+    links = {
+        "rollback": way_back.shape(found.way, found.why_not),
+        "rolled_back_by": found.done_by,
+        "retried_by": retrying.tried_by(deployment_id),
+    }
+    return header(deployment) | links | numbers(deployment)
 
 
 def find(deployment_id: int) -> Deployment:
@@ -69,7 +76,8 @@ def header(deployment: Deployment) -> dict[str, Any]:
             "selection_query": deployment.target.selection_query,
             "resolved_count": deployment.target.resolved_count,
         },
-        "rollback": {"offered": False, "kind": None, "to_version": None, "why_not": None},
+        "retry_of": deployment.retry_of_id,
+        "install_mode": deployment.install_mode,
     }
 
 
@@ -133,8 +141,8 @@ def terms(deployment: Deployment, options: DeploymentOptions, canary: Canary | N
     pace = ""
     if deployment.status == DeploymentStatus.RUNNING:
         pace = measures.measure_pace(deployment, options).room.limited_by or ""
-    return Terms(
-        deployment.to_version,
+    return Terms.of(
+        deployment,
         options,
         now,
         closing=eligibility.closing(options, now, deployment.pk),
@@ -168,8 +176,19 @@ def deployments_page(status: str, package: str, page: int, page_size: int) -> di
     start = (page - 1) * page_size
     shown_here = list(found[start : start + page_size])
     counts = counts_by_status([deployment.pk for deployment in shown_here])
-    items = [header(deployment) | {"counts": counts[deployment.pk]} for deployment in shown_here]
+    items = [
+        header(deployment) | {"rollback": _listed_rollback(deployment), "counts": counts[deployment.pk]}
+        for deployment in shown_here
+    ]
     return {"items": items, "count": found.count(), "page": page, "page_size": page_size}
+
+
+def _listed_rollback(deployment: Deployment) -> Mapping[str, Any]:
+    """Looked for only where a gate has tripped, which is rare: a list of fifty must stay cheap."""
+    if deployment.gate_tripped_at is None:
+        return way_back.shape(WayBack(), rollback.NOT_TRIPPED)
+    found = rollback.offer(deployment)
+    return way_back.shape(found.way, found.why_not)
 
 
 def counts_by_status(deployment_ids: list[int]) -> dict[int, dict[str, int]]:

@@ -184,8 +184,9 @@ def _why_failed(deployment: Deployment) -> str:
     tasks = DeploymentTask.objects.filter(deployment=deployment)
     excluded = codes(ReasonGroup.EXCLUDED)
     if not tasks.exclude(status="skipped", reason__in=excluded).exists():
-        had_it = tasks.filter(reason="already_installed").exists()
-        return "" if had_it else "Failed: every device is excluded"
+        nothing_to_do = tasks.filter(reason__in=("already_installed", "not_affected")).exists()
+        nobody_hurt = deployment.bad_version_id is not None and not tasks.exists()
+        return "" if nothing_to_do or nobody_hurt else "Failed: every device is excluded"
     if deployment.canary_state == CanaryState.COLLECTING:
         return "Failed: every device has ended and the canary never passed"
     return ""

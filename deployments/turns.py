@@ -42,8 +42,8 @@ changed AS (UPDATE deployment_task t SET status = 'skipped', reason = j.reason,
         next_run_at = CASE WHEN j.final THEN NULL ELSE %(now)s END,
         finished_at = CASE WHEN j.final THEN %(now)s END, updated_at = %(now)s
     FROM (SELECT judged.*, o.status = 'skipped' AS again, judged.reason = ANY(%(ending)s) AS ends,
-            judged.reason = ANY(%(ending)s)
-                OR COALESCE(o.recheck_until, %(now)s + %(deadline)s) <= %(now)s AS final
+            judged.reason = ANY(%(ending)s) OR o.error_code <> 'reinstall_incomplete'
+                AND COALESCE(o.recheck_until, %(now)s + %(deadline)s) <= %(now)s AS final
         FROM judged JOIN deployment_task o USING (id)
         WHERE judged.reason = ANY(%(ending)s) OR judged.reason = ANY(%(misses)s)) j
     WHERE t.id = j.id AND (t.status IN ('queued', 'throttled', 'waiting_window') OR t.next_run_at IS NOT NULL)

@@ -15,6 +15,7 @@ Pace = Annotated[Int32, Field(ge=1, le=100_000)]
 
 _VERSION: Final = {"id": 7, "version_name": "1.0.121-d263d20", "version_code": 121}
 _BEFORE: Final = {"id": 6, "version_name": "1.0.120", "version_code": 120}
+_REBUILD: Final = {"id": 8, "version_name": "1.0.122", "version_code": 122}
 _COUNTS: Final = {
     "queued": 70,
     "waiting_window": 0,
@@ -46,7 +47,9 @@ _HEADER: Final[dict[str, Any]] = {
     "feature_flag_snapshot": {"deployments.enabled": True},
     "options": DeploymentOptions().to_json(),
     "target": {"scope": "fleet", "selection_query": {"type": "fleet"}, "resolved_count": 100},
-    "rollback": {"offered": False, "kind": None, "to_version": None, "why_not": None},
+    "retry_of": None,
+    "install_mode": "update",
+    "rollback": {"offered": True, "kind": "rebuild", "to_version": _REBUILD, "why_not": None},
     "counts": _COUNTS,
 }
 
@@ -184,6 +187,8 @@ class FailureOut(Item):
 
 
 class RollbackOut(Item):
+    """`kind`: which way back there is, offered or not. In lists it is looked for only once a gate has tripped."""
+
     offered: bool
     kind: Literal["rebuild", "reinstall"] | None
     to_version: VersionBrief | None
@@ -211,6 +216,8 @@ class ListedDeploymentOut(Item):
     feature_flag_snapshot: dict[str, Any]
     options: DeploymentOptions
     target: TargetOut
+    retry_of: int | None
+    install_mode: Literal["update", "reinstall"]
     rollback: RollbackOut
     counts: Counts
 
@@ -220,6 +227,8 @@ class DeploymentOut(ListedDeploymentOut):
         json_schema_extra=examples(
             _HEADER
             | {
+                "rolled_back_by": None,
+                "retried_by": None,
                 "reasons": [{"reason": "rate_limit", "count": 10}, {"reason": "offline", "count": 2}],
                 "canary": {"size": 5, "succeeded": 5, "failed": 0, "state": "passed"},
                 "failure": {"failed": 1, "finished": 15, "limit_pct": 20},
@@ -228,6 +237,8 @@ class DeploymentOut(ListedDeploymentOut):
         )
     )
 
+    rolled_back_by: int | None
+    retried_by: int | None
     reasons: list[ReasonCount]
     canary: CanaryOut
     failure: FailureOut
@@ -327,6 +338,7 @@ class DryRunOut(Item):
                 "excluded": [{"reason": "already_installed", "count": 8}],
                 "later": [{"reason": "battery_low", "count": 2}],
                 "forecast": {"finish_iso": _AT, "limited_by": "concurrency"},
+                "rollback": {"offered": True, "kind": "reinstall", "to_version": _BEFORE, "why_not": None},
                 "devices": [
                     {
                         "device_id": 17,
@@ -347,6 +359,7 @@ class DryRunOut(Item):
     excluded: list[ReasonCount]
     later: list[ReasonCount]
     forecast: ForecastOut
+    rollback: RollbackOut
     devices: list[DryRunDeviceOut]
 
 

@@ -21,6 +21,7 @@ from deployments import (
     log_replay,
     measures,
     moves,
+    rollback,
     signals,
     tick,
 )
@@ -61,6 +62,15 @@ def waits_at(gate: Gate, module: object, name: str) -> None:
 # --- whoever stops and whoever claims ------------------------------------------------------------------------
 
 Stop = Callable[[Actor, Deployment], object]
+
+
+def _rolls_back(actor: Actor, bad: Deployment) -> None:
+    """As if its failure limit had tripped and been overridden."""
+    scene.version(122, rebuild_of=scene.version(120))
+    Deployment.objects.filter(pk=bad.pk).update(gate_tripped_at=bad.created_at)
+    rollback.roll_back(actor, bad.pk, rollback.Consent())
+
+
 STOPS: dict[str, tuple[Stop, tuple[str, str]]] = {
     "kill switch": (
         lambda actor, _: fleet_switch.change(actor, kill_switch=True, reason="smoke"),
@@ -72,6 +82,7 @@ STOPS: dict[str, tuple[Stop, tuple[str, str]]] = {
     ),
     "pause": (lambda actor, it: lifecycle.pause(actor, it.pk), ("paused", "operator")),
     "cancel": (lambda actor, it: lifecycle.cancel(actor, it.pk), ("canceled", "")),
+    "rollback": (_rolls_back, ("canceled", "")),
     "withdrawal": (
         lambda actor, it: allowlist.withdraw(actor, it.to_version_id, "bad"),
         ("paused", "version_withdrawn"),

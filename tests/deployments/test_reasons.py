@@ -37,6 +37,7 @@ class Circumstance:
     terms: dict[str, Any] = field(default_factory=dict)
     busy: bool = False
     spent: int = 0
+    spared: bool = False
 
     def conflicts(self, other: "Circumstance") -> bool:
         """Whether both want the same thing to be something else."""
@@ -54,12 +55,14 @@ class Circumstance:
             **merged,
             busy=self.busy or other.busy,
             spent=max(self.spent, other.spent),
+            spared=self.spared or other.spared,
         )
 
 
 SKIPPED = {"status": "skipped", "reason": "device_condition", "next_run_at": HOUR, "recheck_until": HOUR}
 COMPUTED = {
     "device_retired": Circumstance("retired", device={"status": "retired", "retired_at": timedelta()}),
+    "not_affected": Circumstance("never got the bad version", spared=True),
     "already_installed": Circumstance("has the version", app={"version_code": 121}),
     "newer_installed": Circumstance("has a newer version", app={"version_code": 122}),
     "sdk_too_old": Circumstance("Android 7", device={"sdk_int": 25}),
@@ -107,7 +110,7 @@ def _task(case: Circumstance, now: datetime) -> tuple[DeploymentTask, Terms]:
     app = {"version_code": 120, "version_name": "1.0.120", **case.app}
     Device.objects.filter(pk=device.pk).update(current_versions={scene.PACKAGE: app})
     Heartbeat.objects.filter(device=device).update(**_moments(case.beat, now))
-    version = ApkVersion.objects.first() or scene.version(abis=["arm64-v8a"])
+    version = ApkVersion.objects.filter(version_code=121).first() or scene.version(abis=["arm64-v8a"])
     options = DeploymentOptions.from_json(scene.EASY | case.options)
     deployment = Deployment.objects.create(apk=version.apk, to_version=version, options=options.to_json())
     task = DeploymentTask.objects.create(
@@ -117,7 +120,17 @@ def _task(case: Circumstance, now: datetime) -> tuple[DeploymentTask, Terms]:
         _busy(version, device, now)
     for number in range(1, case.spent + 1):
         _attempt(task, number, now)
-    return task, Terms(version, options, now, **case.terms)
+    spared = {"bad_version_id": _failed_with_bad_version(device, now)} if case.spared else {}
+    return task, Terms(version, options, now, **spared, **case.terms)
+
+
+def _failed_with_bad_version(device: Device, now: datetime) -> int:
+    bad = scene.version(130)
+    sent = Deployment.objects.create(apk=bad.apk, to_version=bad, options={})
+    task = DeploymentTask.objects.create(deployment=sent, device=device, attempt=1)
+    _attempt(task, 1, now)
+    DeploymentAttempt.objects.filter(task=task).update(finished_at=now - HOUR, outcome="failed")
+    return bad.pk
 
 
 def _busy(version: ApkVersion, device: Device, now: datetime) -> None:

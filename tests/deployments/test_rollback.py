@@ -1,0 +1,549 @@
+"""Going back: which way, when it is offered, to whom, and what happens in the one transaction."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from apks import allowlist
+from apks.models import ApkVersion
+from deployments import lifecycle, log_replay, reaper, rollback, summary, tick, way_back
+from deployments.models import Deployment, DeploymentEvent, DeploymentTask
+from deployments.rollback import Consent
+from devices.models import Device
+from mdm.models import AuditEvent
+from mdm.people import Actor
+from mdm.problems import Conflict, Forbidden, Invalid, NotFound
+from tests.deployments import scene
+from tests.factories import member
+
+pytestmark = pytest.mark.django_db
+
+SHOP = "com.example.shop"
+NO_RETRY: dict[str, Any] = {"max": 0, "backoff_sec": 1}
+
+
+def version(code: int, package: str = scene.PACKAGE, **more: Any) -> ApkVersion:
+    return scene.version(code, package=package, **more)
+
+
+def on(package: str, code: int) -> dict[str, Any]:
+    return {package: {"version_code": code, "version_name": f"1.0.{code}"}}
+
+
+def told(package: str, code: int | None) -> list[dict[str, Any]]:
+    return [{"package": package, "version_code": code}] if code else []
+
+
+def tripped(
+    fleet: list[Device],
+    *,
+    package: str = scene.PACKAGE,
+    installed: int = 1,
+    failed: int = 1,
+    **options: Any,
+) -> Deployment:
+    """121 out to these devices: the first have installed it, the next have failed, and the limit has tripped."""
+    chosen = {"max_failures": failed, "retry": NO_RETRY, "failure_pct": 100} | options
+    deployment = scene.start(fleet, to=version(121, package), **chosen)
+    for device in fleet[:installed]:
+        scene.install(deployment, device)
+    for device in fleet[installed : installed + failed]:
+        assert scene.beat(device)
+        scene.report(deployment, device, "failed", error_code="install_internal")
+    tick.advance(deployment.pk)
+    assert scene.state(deployment) == ("paused", "failure_rate")
+    return Deployment.objects.get(pk=deployment.pk)
+
+
+def go_back(bad: Deployment, **consent: Any) -> Deployment:
+    made = Deployment.objects.get(pk=rollback.roll_back(scene.admin(), bad.pk, Consent(**consent)))
+    tick.advance(made.pk)
+    return Deployment.objects.get(pk=made.pk)
+
+
+def reached(deployment: Deployment) -> set[int]:
+    return set(DeploymentTask.objects.filter(deployment=deployment).values_list("device_id", flat=True))
+
+
+def rebuilt() -> tuple[ApkVersion, ApkVersion]:
+    good = version(120)
+    return good, version(122, rebuild_of=good)
+
+
+# --- which way -----------------------------------------------------------------------------------------------
+def test_a_rebuild_of_the_last_good_version_is_preferred() -> None:
+    good, rebuild = rebuilt()
+    bad = tripped(scene.devices(3))
+    found = rollback.offer(bad)
+    assert (found.offered, found.way.kind, found.way.version, found.way.good) == (
+        True,
+        "rebuild",
+        rebuild,
+        good,
+    )
+
+
+def test_without_a_rebuild_the_good_version_is_reinstalled() -> None:
+    good = version(120, SHOP)
+    bad = tripped(scene.devices(3, current_versions=on(SHOP, 120)), package=SHOP)
+    assert summary.summary(bad.pk)["rollback"] == {
+        "offered": True,
+        "kind": "reinstall",
+        "to_version": {"id": good.pk, "version_name": "1.0.120", "version_code": 120},
+        "why_not": None,
+    }
+
+
+def test_the_agent_itself_is_never_reinstalled_and_the_refusal_says_what_is_missing() -> None:
+    version(120)
+    bad = tripped(scene.devices(3))
+    with pytest.raises(Conflict, match=r"Missing: a rebuild of 1\.0\.120 \(120\).*above 121") as refused:
+        go_back(bad, accept_data_loss=True, confirm_version="1.0.120")
+    assert refused.value.extra["current_status"] == "paused"
+    assert "Missing" in refused.value.extra["why_not"]
+    assert summary.summary(bad.pk)["rollback"]["kind"] is None
+
+
+UNUSABLE: dict[str, Callable[[ApkVersion], dict[str, Any]]] = {
+    "of another signer": lambda _: {"signer_sha256": "b" * 64},
+    "withdrawn": lambda _: {"withdrawn_at": timezone.now(), "withdrawn_reason": "bad as well"},
+    "of another version": lambda _: {"rebuild_of": version(119)},
+}
+
+
+@pytest.mark.parametrize("flaw", UNUSABLE)
+def test_no_way_leads_over_a_rebuild(flaw: str) -> None:
+    good = version(120)
+    version(122, **({"rebuild_of": good} | UNUSABLE[flaw](good)))
+    assert way_back.back_from(version(121), {120}).kind is None
+
+
+def test_a_rebuild_below_the_bad_version_would_be_a_downgrade() -> None:
+    good = version(119)
+    version(120, rebuild_of=good)
+    assert way_back.back_from(version(121), {119}).kind is None
+
+
+@pytest.mark.parametrize("flaw", ["of another signer", "withdrawn"])
+def test_a_good_version_must_not_be(flaw: str) -> None:
+    older = version(119, SHOP)
+    version(120, SHOP, **UNUSABLE[flaw](older))
+    assert way_back.back_from(version(121, SHOP), {119, 120}).version == older
+
+
+def test_what_was_never_on_a_device_is_not_known_to_be_good() -> None:
+    version(120, SHOP)
+    found = way_back.back_from(version(121, SHOP), set())
+    assert (found.kind, found.good) == (None, None)
+    assert "no earlier version of com.example.shop" in found.why_not
+
+
+def test_what_a_completed_deployment_has_installed_is_known_to_be_good() -> None:
+    good = version(120, SHOP)
+    (device,) = scene.devices(1)
+    deployment = scene.start([device], to=good)
+    assert way_back.back_from(version(121, SHOP), set()).kind is None
+    scene.install(deployment, device)
+    tick.advance(deployment.pk)
+    assert way_back.back_from(version(121, SHOP), set()).version == good
+
+
+# --- when ----------------------------------------------------------------------------------------------------
+def test_it_is_not_offered_before_a_gate_has_tripped() -> None:
+    rebuilt()
+    deployment = scene.start(scene.devices(2))
+    found = summary.summary(deployment.pk)["rollback"]
+    assert (found["offered"], found["kind"], found["why_not"]) == (False, "rebuild", rollback.NOT_TRIPPED)
+    with pytest.raises(Conflict):
+        go_back(deployment)
+    assert scene.state(deployment) == ("running", "")
+    assert ApkVersion.objects.filter(withdrawn_at=None).count() == 3
+
+
+def test_a_canary_that_failed_offers_it_and_one_that_could_not_be_judged_does_not() -> None:
+    rebuilt()
+    fleet = scene.devices(4)
+    failed = scene.start(fleet[:2], canary=1, retry=NO_RETRY)
+    assert scene.beat(fleet[0])
+    scene.report(failed, fleet[0], "failed", error_code="apk_invalid")
+    tick.advance(failed.pk)
+    assert scene.state(failed) == ("paused", "canary_failed")
+    assert summary.summary(failed.pk)["rollback"]["offered"]
+
+    silent = scene.start(fleet[2:], canary=1, canary_timeout_min=1)
+    assert scene.beat(fleet[2])
+    scene.age(silent, minutes=2)
+    tick.advance(silent.pk)
+    assert scene.state(silent) == ("paused", "canary_undecided")
+    assert not summary.summary(silent.pk)["rollback"]["offered"]
+
+
+def test_it_stays_offered_after_an_override_and_after_a_cancel() -> None:
+    rebuilt()
+    bad = tripped(scene.devices(3))
+    lifecycle.resume(scene.admin(), bad.pk, reason="one flaky device")
+    assert summary.summary(bad.pk)["rollback"]["offered"]
+    lifecycle.cancel(scene.admin(), bad.pk)
+    assert summary.summary(bad.pk)["rollback"]["offered"]
+    go_back(bad)
+    assert scene.state(bad) == ("canceled", "")
+
+
+def test_where_it_was_not_allowed_it_is_not_offered() -> None:
+    rebuilt()
+    bad = tripped(scene.devices(3), allow_rollback=False)
+    found = summary.summary(bad.pk)["rollback"]
+    assert (found["offered"], found["kind"]) == (False, "rebuild")
+    with pytest.raises(Conflict, match="not allowed"):
+        go_back(bad)
+
+
+# --- to whom -------------------------------------------------------------------------------------------------
+def test_exactly_those_that_the_bad_version_reached() -> None:
+    rebuilt()
+    fleet = scene.devices(8)
+    has_it, failed_unheard, failed_disproved, moved_on, *never = fleet
+    bad = tripped(fleet[:6], installed=1, failed=3)
+    scene.beat(failed_disproved)  # packages left out: unchanged, so it is still on 120
+    scene.beat(moved_on, packages=told(scene.PACKAGE, 119))
+    made = go_back(bad)
+    assert reached(made) == {has_it.pk, failed_unheard.pk}
+    assert made.target.resolved_count == 2
+    assert made.from_version == bad.to_version
+    assert not DeploymentTask.objects.filter(deployment=made, device__in=never).exists()
+
+
+def test_a_device_that_another_deployment_of_the_bad_version_reached_is_among_them() -> None:
+    rebuilt()
+    fleet = scene.devices(4)
+    other = scene.start(fleet[3:])
+    scene.install(other, fleet[3])
+    bad = tripped(fleet[:3])
+    assert reached(go_back(bad)) == {fleet[0].pk, fleet[1].pk, fleet[3].pk}
+
+
+def test_a_failure_whose_next_heartbeat_shows_the_bad_version_is_rolled_back() -> None:
+    rebuilt()
+    fleet = scene.devices(3)
+    bad = tripped(fleet)
+    scene.beat(fleet[1], packages=told(scene.PACKAGE, 121))
+    made = go_back(bad)
+    command = scene.beat(fleet[1])
+    assert command is not None
+    assert (command["apk"]["version_code"], command["install_mode"]) == (122, "update")
+    assert reached(made) == {fleet[0].pk, fleet[1].pk}
+
+
+def _unsettled() -> tuple[Deployment, Device]:
+    """Rolled back while this device was at work."""
+    rebuilt()
+    fleet = scene.devices(4)
+    bad = scene.start(fleet, retry=NO_RETRY, max_failures=1)
+    assert scene.beat(fleet[1])
+    assert scene.report(bad, fleet[1], "received").http_status == 200
+    assert scene.beat(fleet[0])
+    scene.report(bad, fleet[0], "failed", error_code="install_internal")
+    tick.advance(bad.pk)
+    made = go_back(bad)
+    assert scene.reason(made, fleet[1]) == "in_other_deployment"
+    assert scene.beat(fleet[1]) is None
+    return made, fleet[1]
+
+
+def test_one_that_is_still_at_work_waits_and_is_left_alone_once_it_has_stopped() -> None:
+    made, device = _unsettled()
+    bad = made.rollback_of
+    assert bad is not None
+    assert scene.report(bad, device, "skipped", error_code="canceled").http_status == 200
+    assert scene.beat(device) is None
+    task = scene.task(made, device)
+    assert (task.status, task.reason, task.observed, task.attempt) == (
+        "skipped",
+        "not_affected",
+        "1.0.120",
+        0,
+    )
+    assert task.finished_at is not None
+
+
+def test_one_that_is_still_at_work_and_installs_the_bad_version_all_the_same_is_rolled_back() -> None:
+    made, device = _unsettled()
+    bad = made.rollback_of
+    assert bad is not None
+    scene.report(bad, device, "succeeded")
+    assert scene.task(bad, device).status == "succeeded"
+    command = scene.beat(device)
+    assert command is not None
+    assert command["deployment_id"] == made.pk
+
+
+def test_one_that_never_reports_waits_for_its_old_deadline() -> None:
+    made, device = _unsettled()
+    assert made.rollback_of is not None
+    scene.age(made.rollback_of, minutes=130)
+    reaper.reap(timezone.now())
+    assert scene.reason(made, device) == "awaiting_heartbeat"
+    assert scene.beat(device, packages=told(scene.PACKAGE, 121)) is not None
+
+
+def test_a_rollback_that_finds_nobody_is_complete() -> None:
+    rebuilt()
+    fleet = scene.devices(2)
+    bad = tripped(fleet, installed=0)
+    scene.beat(fleet[0])
+    made = go_back(bad)
+    assert reached(made) == set()
+    assert (made.status, scene.state(bad)[0]) == ("complete", "canceled")
+    assert list(log_replay.differences(made.pk)) == []
+
+
+# --- the transaction -----------------------------------------------------------------------------------------
+def test_bad_deployment_version_and_rollback_change_together_and_are_linked_both_ways() -> None:
+    _, rebuild = rebuilt()
+    fleet = scene.devices(5)
+    bad = tripped(fleet, rate=7, concurrency=2, canary=0, min_battery=33)
+    made = go_back(bad, reason="tills freeze")
+    bad.refresh_from_db()
+    assert (bad.status, bad.killed_by, bad.to_version.withdrawn_reason) == (
+        "canceled",
+        scene.admin().user,
+        f"Rolled back from deployment #{bad.pk}: tills freeze",
+    )
+    seen, before = summary.summary(made.pk), summary.summary(bad.pk)
+    assert (seen["rollback_of"], seen["to_version"]["id"], seen["install_mode"]) == (
+        bad.pk,
+        rebuild.pk,
+        "update",
+    )
+    assert (before["rolled_back_by"], before["rollback"]["offered"]) == (made.pk, False)
+    kept = {name: made.options[name] for name in ("rate", "concurrency", "canary", "min_battery")}
+    assert kept == {"rate": 7, "concurrency": 2, "canary": 0, "min_battery": 33}
+    assert made.canary_state == "none"
+    assert not summary.summary(made.pk)["rollback"]["offered"]
+    logged = DeploymentEvent.objects.get(deployment=bad, meta__rollback=made.pk)
+    assert (logged.actor, logged.meta["kind"], logged.meta["operator_reason"]) == (
+        "user:ada",
+        "rebuild",
+        "tills freeze",
+    )
+    assert AuditEvent.objects.filter(action="withdraw_apkversion", actor="user:ada").count() == 1
+    for deployment in (bad, made):
+        assert list(log_replay.differences(deployment.pk)) == []
+
+
+def test_it_runs_to_complete_and_the_fleet_is_on_good_code() -> None:
+    rebuilt()
+    fleet = scene.devices(4)
+    bad = tripped(fleet, installed=2)
+    scene.beat(fleet[2])
+    made = go_back(bad)
+    for device in fleet[:2]:
+        scene.install(made, device)
+    tick.advance(made.pk)
+    assert scene.state(made) == ("complete", "")
+    assert {device.current_versions[scene.PACKAGE]["version_code"] for device in Device.objects.all()} == {
+        120,
+        122,
+    }
+    assert list(log_replay.differences(made.pk)) == []
+
+
+def test_other_deployments_of_the_bad_version_pause() -> None:
+    rebuilt()
+    fleet = scene.devices(5)
+    other = scene.start(fleet[3:])
+    go_back(tripped(fleet[:3]))
+    assert scene.state(other) == ("paused", "version_withdrawn")
+    assert scene.beat(fleet[3]) is None
+
+
+def test_the_window_of_the_bad_deployment_does_not_hold_the_rollback() -> None:
+    rebuilt()
+    window = {
+        "days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"],
+        "start": "00:00",
+        "end": "23:59",
+        "tz": "UTC",
+    }
+    bad = tripped(scene.devices(3), window=window)
+    assert go_back(bad).options["window"] is None
+
+
+def _refused(why: str) -> tuple[Deployment, type[Exception], Actor]:
+    rebuilt()
+    bad = tripped(scene.devices(3))
+    actor = scene.admin()
+    if why == "the kill switch":
+        scene.FleetSwitch.objects.update(kill_switch=True)
+        return bad, Conflict, actor
+    if why == "the flag":
+        scene.FleetSwitch.objects.update(deployments_enabled=False)
+        return bad, Forbidden, actor
+    return bad, Forbidden, Actor.person(member("operator"))
+
+
+@pytest.mark.parametrize("why", ["the kill switch", "the flag", "a missing permission"])
+def test_nothing_is_half_done_when_it_is_refused_by(why: str) -> None:
+    bad, problem, actor = _refused(why)
+    with pytest.raises(problem):
+        rollback.roll_back(actor, bad.pk, Consent())
+    assert scene.state(bad) == ("paused", "failure_rate")
+    assert Deployment.objects.count() == 1
+    assert not ApkVersion.objects.exclude(withdrawn_at=None).exists()
+
+
+def test_there_is_no_such_deployment() -> None:
+    with pytest.raises(NotFound):
+        rollback.roll_back(scene.admin(), 4711, Consent())
+
+
+# --- pressed twice -------------------------------------------------------------------------------------------
+def test_the_second_press_is_told_of_the_first() -> None:
+    rebuilt()
+    bad = tripped(scene.devices(3))
+    made = go_back(bad)
+    with pytest.raises(Conflict, match=f"already, by deployment #{made.pk}") as refused:
+        go_back(bad)
+    assert refused.value.extra["current_status"] == "canceled"
+    assert refused.value.extra["deployment_id"] == made.pk
+    assert Deployment.objects.count() == 2
+
+
+def test_a_stale_view_is_told_the_state() -> None:
+    rebuilt()
+    bad = tripped(scene.devices(3))
+    lifecycle.resume(scene.admin(), bad.pk, reason="known")
+    with pytest.raises(Conflict) as refused:
+        go_back(bad, expected_status="paused")
+    assert refused.value.extra == {"current_status": "running"}
+    with pytest.raises(Conflict, match="another by now"):
+        go_back(bad, expected_version_id=version(120).pk)
+
+
+def test_a_rollback_that_was_canceled_may_be_followed_by_another() -> None:
+    rebuilt()
+    fleet = scene.devices(3)
+    bad = tripped(fleet)
+    first = go_back(bad)
+    lifecycle.cancel(scene.admin(), first.pk)
+    second = go_back(bad)
+    assert reached(second) == reached(first)
+    assert summary.summary(bad.pk)["rolled_back_by"] == second.pk
+
+
+# --- reinstall -----------------------------------------------------------------------------------------------
+def shop_tripped(count: int = 6, installed: int = 4, **options: Any) -> tuple[Deployment, list[Device]]:
+    version(120, SHOP)
+    fleet = scene.devices(count, current_versions=on(SHOP, 120))
+    return tripped(fleet, package=SHOP, installed=installed, **options), fleet
+
+
+def without_gates(made: Deployment) -> None:
+    """So that one device can fail as often as it likes."""
+    options = made.options | {"max_failures": None, "failure_min_sample": 1_000_000}
+    Deployment.objects.filter(pk=made.pk).update(canary_state="none", options=options)
+
+
+CONSENT = {"accept_data_loss": True, "confirm_version": "1.0.120"}
+
+
+@pytest.mark.parametrize(
+    ("consent", "missing"),
+    [
+        ({}, {"accept_data_loss", "confirm_version"}),
+        ({"accept_data_loss": True}, {"confirm_version"}),
+        ({"accept_data_loss": True, "confirm_version": "1.0.121"}, {"confirm_version"}),
+        ({"confirm_version": "1.0.120"}, {"accept_data_loss"}),
+    ],
+)
+def test_a_reinstall_wants_the_loss_accepted_and_the_version_typed(
+    consent: dict[str, Any], missing: set[str]
+) -> None:
+    bad, _ = shop_tripped()
+    with pytest.raises(Invalid) as refused:
+        go_back(bad, **consent)
+    assert set(refused.value.errors) == missing
+    assert Deployment.objects.count() == 1
+
+
+def test_a_reinstall_goes_down_has_a_canary_and_says_so_to_the_agent() -> None:
+    bad, fleet = shop_tripped(canary=0)
+    made = go_back(bad, **CONSENT)
+    assert (made.install_mode, made.options["canary"], made.canary_state) == ("reinstall", 1, "collecting")
+    command = scene.beat(fleet[0])
+    assert command is not None
+    assert (command["install_mode"], command["apk"]["version_code"]) == ("reinstall", 120)
+    assert scene.beat(fleet[1]) is None
+    assert scene.reason(made, fleet[1]) == "canary_gate"
+    for step in ("received", "installing", "succeeded"):
+        assert scene.report(made, fleet[0], step).http_status == 200
+    assert scene.beat(fleet[1]) is not None
+
+
+def test_a_reinstall_leaves_a_device_alone_that_has_the_good_version() -> None:
+    bad, fleet = shop_tripped(canary=0)
+    scene.beat(fleet[0], packages=told(SHOP, 120))
+    made = go_back(bad, **CONSENT)
+    assert fleet[0].pk not in reached(made)
+
+
+def test_a_device_without_its_app_is_tried_until_it_has_it_again() -> None:
+    bad, fleet = shop_tripped(installed=1, retry={"max": 0, "backoff_sec": 1})
+    made = go_back(bad, **CONSENT)
+    without_gates(made)
+    for attempt in range(1, 13):  # more than retry.max and more than the budget of a day
+        command = scene.beat(fleet[0], packages=[])
+        assert command is not None, scene.reason(made, fleet[0])
+        assert command["attempt"] == attempt
+        scene.report(made, fleet[0], "received")
+        scene.report(made, fleet[0], "failed", error_code="reinstall_incomplete")
+        assert scene.task(made, fleet[0]).status == "queued"
+        scene.age(made, hours=7)
+    assert scene.beat(fleet[0], packages=[]) is not None
+    scene.report(made, fleet[0], "succeeded")
+    assert scene.task(made, fleet[0]).status == "succeeded"
+
+
+@pytest.mark.parametrize("code", ["no_answer", "timed_out", "download_network"])
+def test_silence_does_not_end_a_reinstall_that_is_half_done(code: str) -> None:
+    bad, fleet = shop_tripped(installed=1, retry={"max": 0, "backoff_sec": 1}, canary=0)
+    made = go_back(bad, **CONSENT)
+    assert scene.beat(fleet[0])
+    scene.report(made, fleet[0], "failed", error_code="reinstall_incomplete")
+    scene.age(made, hours=7)
+    without_gates(made)
+    assert scene.beat(fleet[0], packages=[])
+    if code == "no_answer":
+        scene.age(made, minutes=11)
+        reaper.reap(timezone.now())
+    else:
+        scene.report(made, fleet[0], "failed", error_code=code)
+    task = scene.task(made, fleet[0])
+    assert (task.status, task.error_code) == ("queued", "reinstall_incomplete")
+    assert task.attempts.get(number=2).error_code == code
+
+
+def test_a_half_done_reinstall_outlives_the_deadline_of_an_offline_device() -> None:
+    bad, fleet = shop_tripped(installed=2, deadline_hours=1)
+    made = go_back(bad, **CONSENT)
+    assert scene.beat(fleet[0])
+    scene.report(made, fleet[0], "failed", error_code="reinstall_incomplete")
+    without_gates(made)
+    for _ in range(2):
+        scene.age(made, hours=7)
+        scene.quiet(fleet[0], hours=20)
+        scene.quiet(fleet[1], hours=20)
+        tick.advance(made.pk)
+    incomplete, whole = scene.task(made, fleet[0]), scene.task(made, fleet[1])
+    assert (incomplete.status, incomplete.next_run_at is None) == ("skipped", False)
+    assert (whole.status, whole.next_run_at is None) == ("skipped", True)
+
+
+def test_a_withdrawn_good_version_changes_what_the_rollback_may_do() -> None:
+    bad, _ = shop_tripped()
+    good = version(120, SHOP)
+    allowlist.withdraw(scene.admin(), good.pk, "bad as well")
+    with pytest.raises(Conflict, match="no earlier version"):
+        go_back(bad, **CONSENT)
