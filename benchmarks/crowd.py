@@ -14,6 +14,7 @@ from mdm import api_tokens, secret_tokens
 from mdm.people import SYSTEM
 from tests.deployments import scene
 
+LISTED = 10_000  # nobody ticks more devices than these one by one
 CALM: dict[str, Any] = {"canary": 0, "rate": 100_000, "concurrency": 100_000}
 
 # So that a number in a recorded statement says whose it is (benchmarks.replay.retold).
@@ -82,18 +83,21 @@ def started(version: ApkVersion, target: Sequence[int] | None = None, **options:
 
 def requested(version: ApkVersion, target: Sequence[int] | None = None, **options: Any) -> Deployment:
     scene.enable()
-    wanted = (
-        {"type": "fleet"}
-        if target is None
-        else {"type": "selection", "device_ids": [str(pk) for pk in target]}
-    )
     pk = lifecycle.start(
         scene.admin(),
         apk_version_id=version.pk,
-        target=Target.model_validate(wanted),
+        target=Target.model_validate(_asked_for(target)),
         options=DeploymentOptions.from_json(CALM | ({"canary": 5} if target is None else {}) | options),
     )
     return Deployment.objects.get(pk=pk)
+
+
+def _asked_for(target: Sequence[int] | None) -> dict[str, Any]:
+    if target is None:
+        return {"type": "fleet"}
+    if len(target) > LISTED:
+        return {"type": "selection", "filters": {"query": "BENCH"}}
+    return {"type": "selection", "device_ids": [str(pk) for pk in target]}
 
 
 def send(deployment: Deployment, count: int) -> None:

@@ -26,7 +26,8 @@ SERVER_ZONE: Final = ZoneInfo(settings.TIME_ZONE)
 
 # A device in a dry run has no task yet: this row stands for the one it would get.
 NO_TASK: Final = """(SELECT 0::bigint AS id, 'queued'::text AS status, false AS is_canary,
-    NULL::timestamptz AS next_run_at, ''::text AS reason, 0 AS attempt, ''::text AS error_code)"""
+    NULL::timestamptz AS next_run_at, NULL::timestamptz AS in_flight_until, ''::text AS reason, 0 AS attempt,
+    ''::text AS error_code)"""
 
 _APP: Final = "(d.current_versions -> %(package)s)"
 INSTALLED_CODE: Final = f"({_APP} ->> 'version_code')::bigint"
@@ -38,6 +39,11 @@ _BUDGET_ONE: Final = """(SELECT count(*) FROM deployment_attempt a WHERE a.devic
 _BUDGET_MANY: Final = """d.id IN (SELECT a.device_id FROM deployment_attempt a
     WHERE a.apk_version_id = %(version_id)s AND a.sent_at > %(budget_since)s
     GROUP BY a.device_id HAVING count(*) >= %(retry_budget)s)"""
+# A device has one task in flight, so this one's own says that there is no other.
+_OTHER_ONE: Final = """EXISTS (SELECT 1 FROM deployment_task o WHERE o.device_id = d.id
+    AND o.in_flight_until IS NOT NULL AND o.id <> t.id)"""
+_OTHER_MANY: Final = """t.in_flight_until IS NULL AND d.id IN (SELECT o.device_id FROM deployment_task o
+    WHERE o.in_flight_until IS NOT NULL)"""
 
 # The inventory since the last send of the bad version shows another one: a heartbeat after that attempt's end
 # (packages left out = unchanged, which counts), or a later success. An attempt without an end disproves nothing,
@@ -65,8 +71,7 @@ _REASON: Final = f"""CASE
     WHEN %(held)s <> '' THEN %(held)s
     WHEN d.hold_until > %(now)s THEN 'device_hold'
     WHEN %(canary_closed)s AND NOT t.is_canary THEN 'canary_gate'
-    WHEN EXISTS (SELECT 1 FROM deployment_task o WHERE o.device_id = d.id AND o.in_flight_until IS NOT NULL
-        AND o.id <> t.id) THEN 'in_other_deployment'
+    WHEN {{other}} THEN 'in_other_deployment'
     WHEN %(all_closed)s OR {_ZONE} = ANY(%(closed_zones)s::text[]) THEN 'outside_window'
     WHEN t.status <> 'skipped' AND t.next_run_at > %(now)s THEN 'backoff'
     WHEN h.received_at IS NULL OR h.received_at < %(online_since)s THEN 'offline'
@@ -83,8 +88,8 @@ _REASON: Final = f"""CASE
     WHEN %(pace)s <> '' THEN %(pace)s
     ELSE 'awaiting_heartbeat' END"""
 
-REASON_OF_ONE: Final = _REASON.format(budget=_BUDGET_ONE)
-REASON_OF_MANY: Final = _REASON.format(budget=_BUDGET_MANY)
+REASON_OF_ONE: Final = _REASON.format(budget=_BUDGET_ONE, other=_OTHER_ONE)
+REASON_OF_MANY: Final = _REASON.format(budget=_BUDGET_MANY, other=_OTHER_MANY)
 
 
 def shown(reason: str) -> str:

@@ -42,12 +42,15 @@ _CANARY: Final = """SELECT
 
 # Bad: failed for good after the agent had it, or trying again after a failure that says something about the
 # version (deployments.attempts.failed leaves `acknowledged_failure_at` alone for the others).
-_BAD: Final = """SELECT count(*) FROM deployment_task WHERE deployment_id = %(id)s
-    AND acknowledged_failure_at > %(since)s
+# Nobody counts a hundred thousand successes for a limit that cannot trip: it would slow every send.
+_FAILURES: Final = """SELECT bad, CASE WHEN bad > 0 OR %(always_ok)s THEN (SELECT count(*) FROM deployment_task
+    WHERE deployment_id = %(id)s AND status = 'succeeded' AND finished_at > %(since)s) ELSE 0 END
+FROM (SELECT count(*) AS bad FROM deployment_task
+    WHERE deployment_id = %(id)s AND acknowledged_failure_at > %(since)s
     AND CASE status WHEN 'failed' THEN error_code <> ALL(%(never_bad)s) WHEN 'succeeded' THEN false
-        WHEN 'skipped' THEN next_run_at IS NOT NULL ELSE true END"""
-_OK: Final = """SELECT count(*) FROM deployment_task
-    WHERE deployment_id = %(id)s AND status = 'succeeded' AND finished_at > %(since)s"""
+        WHEN 'skipped' THEN next_run_at IS NOT NULL ELSE true END) counted"""
+
+_GATES: Final = f"SELECT * FROM ({_CANARY}) canary CROSS JOIN ({_FAILURES}) failures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,26 +99,39 @@ def measure_pace(deployment: Deployment, options: DeploymentOptions) -> Pace:
 
 
 def measure_canary(deployment: Deployment, options: DeploymentOptions) -> Canary:
-    params = {
+    return Canary(*_row(_CANARY, _canary_params(deployment, options)))
+
+
+def measure_failures(deployment: Deployment) -> Failures:
+    """What the failure limit counts. `ok` stays 0 while nothing is bad."""
+    bad, ok = _row(_FAILURES, _failure_params(deployment, always_ok=False))
+    return Failures(ok, bad)
+
+
+def measure_gates(deployment: Deployment, options: DeploymentOptions) -> tuple[Canary, Failures]:
+    """Both as they are to be shown, of one moment."""
+    *canary, bad, ok = _row(
+        _GATES, _canary_params(deployment, options) | _failure_params(deployment, always_ok=True)
+    )
+    return Canary(*canary), Failures(ok, bad)
+
+
+def _canary_params(deployment: Deployment, options: DeploymentOptions) -> dict[str, Any]:
+    return {
         "id": deployment.pk,
         "canary": options.canary,
         "collecting": deployment.canary_state == CanaryState.COLLECTING,
         "never_bad": list(retry.NEVER_BAD),
     }
-    return Canary(*_row(_CANARY, params))
 
 
-def measure_failures(deployment: Deployment, *, always_ok: bool = False) -> Failures:
-    """What the failure limit counts. `ok` stays 0 while nothing is bad unless `always_ok`: counting a
-    hundred thousand successes for a limit that cannot trip would slow every send."""
-    params = {
+def _failure_params(deployment: Deployment, *, always_ok: bool) -> dict[str, Any]:
+    return {
         "id": deployment.pk,
         "since": deployment.failures_count_from or deployment.created_at,
         "never_bad": list(retry.NEVER_BAD),
+        "always_ok": always_ok,
     }
-    (bad,) = _row(_BAD, params)
-    ok = _row(_OK, params)[0] if bad or always_ok else 0
-    return Failures(ok, bad)
 
 
 def canary_verdict(

@@ -75,6 +75,10 @@ class Deployment(models.Model):
     misses_decided_at = models.DateTimeField(
         null=True, help_text="When all devices' turn was last looked at."
     )
+    window_marks = models.JSONField(
+        default=dict, db_default={}, help_text="Zone (empty = all) -> next opening, as the tasks are marked."
+    )
+    window_marked_at = models.DateTimeField(null=True, help_text="When all tasks were last marked.")
 
     class Meta:
         db_table = "deployment"
@@ -281,6 +285,8 @@ class DeploymentTask(models.Model):
                 fields=["deployment"],
                 condition=Q(acknowledged_failure_at__isnull=False),
             ),
+            # Whose turn comes before that of the most recently seen.
+            models.Index(name="deployment_task_retries", fields=["deployment"], condition=Q(failures__gt=0)),
             # The canary gate likewise.
             models.Index(name="deployment_task_canary", fields=["deployment"], condition=Q(is_canary=True)),
         ]
@@ -358,6 +364,26 @@ class DeploymentEvent(models.Model):
 
     def __str__(self) -> str:
         return self.message
+
+
+class DeploymentNumbers(models.Model):
+    """What was counted last, for everybody who looks; see deployments.shared_numbers. A cache: may be emptied."""
+
+    deployment = models.OneToOneField(
+        Deployment, on_delete=models.CASCADE, primary_key=True, related_name="numbers"
+    )
+    state = models.CharField(max_length=60, help_text="The deployment's own, for which they were counted.")
+    as_of = models.DateTimeField()
+    done_at = models.DateTimeField()
+    took = models.DurationField()
+    wanted_at = models.DateTimeField(help_text="When somebody last looked.")
+    numbers = models.JSONField()
+
+    class Meta:
+        db_table = "deployment_numbers"
+
+    def __str__(self) -> str:
+        return f"numbers of #{self.deployment_id}"
 
 
 class DryRun(models.Model):

@@ -4,13 +4,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from django.core.cache import cache
 from django.db import connection
 from django.db.models import Count
 from django.utils import timezone
 
 from apks.models import ApkVersion
-from deployments import eligibility, measures, retrying, rollback, way_back
+from deployments import eligibility, measures, retrying, rollback, shared_numbers, way_back
 from deployments.eligibility import REASON_OF_MANY, Terms, shown
 from deployments.measures import Canary
 from deployments.models import Deployment, DeploymentTask, FleetSwitch
@@ -18,8 +17,6 @@ from deployments.options import DeploymentOptions
 from deployments.states import REASONS, DeploymentStatus, TaskStatus
 from deployments.way_back import WayBack
 from mdm.problems import NotFound
-
-FRESH_SEC: Final = 1
 
 _NUMBERS: Final = f"""SELECT status, reason, count(*) FROM (
     SELECT t.status, {shown(REASON_OF_MANY)} AS reason FROM deployment_task t
@@ -40,7 +37,16 @@ def summary(deployment_id: int) -> dict[str, Any]:
 
 
 def find(deployment_id: int) -> Deployment:
-    related = ("apk", "to_version__apk", "from_version", "created_by", "killed_by", "approved_by", "target")
+    related = (
+        "apk",
+        "to_version__apk",
+        "from_version",
+        "created_by",
+        "killed_by",
+        "approved_by",
+        "target",
+        "numbers",
+    )
     deployment = Deployment.objects.select_related(*related).filter(pk=deployment_id).first()
     if deployment is None:
         raise NotFound("There is no such deployment.")
@@ -83,20 +89,18 @@ def header(deployment: Deployment) -> dict[str, Any]:
 
 def numbers(deployment: Deployment) -> dict[str, Any]:
     """Counts, reasons, canary and failure limit. A change of state is seen at once, the rest within a second."""
-    planned = deployment.planned_at is not None
-    key = f"numbers-{deployment.pk}-{deployment.status}-{deployment.paused_reason}-{planned}"
-    found = cache.get(key)
-    if found is None:
-        found = _count(deployment)
-        cache.set(key, found, FRESH_SEC)
-    return dict(found)
+    return shared_numbers.fresh(deployment, _count)
+
+
+def keep_numbers_fresh() -> None:
+    """Called several times a second: counts ahead for those who look."""
+    shared_numbers.keep_fresh(_count)
 
 
 def _count(deployment: Deployment) -> dict[str, Any]:
     now = timezone.now()
     options = DeploymentOptions.from_json(deployment.options)
-    canary = measures.measure_canary(deployment, options)
-    failures = measures.measure_failures(deployment, always_ok=True)
+    canary, failures = measures.measure_gates(deployment, options)
     rows = _rows(deployment, terms(deployment, options, canary, now))
     return {
         **_tally(rows),

@@ -27,6 +27,8 @@ from deployments.window import device_zone, next_opening
 
 # While a canary place is free every waiting device is looked at, which costs; so not each second.
 LOOK_AT_ALL_EVERY: Final = timedelta(seconds=5)
+# Tasks are marked when a window opens or closes; who came back to the queue or travelled since, at this pace.
+MARK_ALL_EVERY: Final = timedelta(seconds=30)
 # `throttled` marks the next few, never the whole queue.
 THROTTLED_SHOWN: Final = 20
 
@@ -83,27 +85,21 @@ def _candidates(now: Turn, *, only_pushable: bool) -> list[turns.Candidate]:
     deployment, terms = now.deployment, now.terms
     if now.canary is None:
         return turns.ready_in_order(deployment, terms, now.room, only_pushable=only_pushable)
-    if now.canary.free and _look_at_all(deployment, terms.now):
-        turns.settle_waiting(deployment, terms)
+    last = deployment.misses_decided_at
+    if now.canary.free and (last is None or terms.now - last >= LOOK_AT_ALL_EVERY):
+        turns.settle_waiting(deployment, terms, since=last)
+        Deployment.objects.filter(pk=deployment.pk).update(misses_decided_at=terms.now)
     else:
         turns.settle_canary(deployment, terms)
-    return canary.pick_for_push(deployment, terms, now.canary, now.room)
-
-
-def _look_at_all(deployment: Deployment, now: datetime) -> bool:
-    last = deployment.misses_decided_at
-    if last is not None and now - last < LOOK_AT_ALL_EVERY:
-        return False
-    Deployment.objects.filter(pk=deployment.pk).update(misses_decided_at=now)
-    return True
+    return canary.pick_for_push(deployment, terms, now.canary, now.room) if only_pushable else []
 
 
 # --- what the waiting statuses say ---------------------------------------------------------------------------
 
 _SHUT: Final = """UPDATE deployment_task t SET status = 'waiting_window',
         next_run_at = greatest(t.next_run_at, %(opening)s)
-    FROM device d WHERE d.id = t.device_id AND t.deployment_id = %(id)s
-        AND (t.status IN ('queued', 'throttled') OR t.status = 'waiting_window' AND t.next_run_at < %(opening)s)
+    FROM device d WHERE d.id = t.device_id AND t.deployment_id = %(id)s AND (t.status IN ('queued', 'throttled')
+        OR %(marked)s AND t.status = 'waiting_window' AND t.next_run_at < %(opening)s)
         AND (%(zone)s IS NULL OR COALESCE(NULLIF(d.tz, ''), %(server_tz)s) = %(zone)s)"""
 # Of who failed or skipped before, a time still to come is the back-off; of others it is an opening elsewhere: the
 # device has travelled.
@@ -113,15 +109,28 @@ _OPEN: Final = """UPDATE deployment_task t SET status = 'queued', next_run_at =
         AND NOT COALESCE(NULLIF(d.tz, ''), %(server_tz)s) = ANY(%(closed_zones)s::text[])"""
 
 
+def _openings(terms: Terms) -> dict[str | None, datetime | None]:
+    """Where the window is shut (None: everywhere) -> when it opens there."""
+    window, closing = terms.options.maintenance_window(), terms.closing
+    shut = [None] if closing.everywhere else closing.zones
+    return {zone: next_opening(window, terms.now, device_zone(zone, SERVER_ZONE)) for zone in shut}
+
+
 def mark_window(deployment: Deployment, terms: Terms) -> None:
     """waiting_window ⇄ queued, with the next opening; one event with the count, never one per task."""
-    window = terms.options.maintenance_window()
-    closing = terms.closing
-    shut = 0
-    for zone in [None] if closing.everywhere else closing.zones:
-        opening = next_opening(window, terms.now, device_zone(zone, SERVER_ZONE))
-        shut += _change(_SHUT, deployment, terms, zone=zone, opening=opening)
-    opened = 0 if closing.everywhere else _change(_OPEN, deployment, terms)
+    openings = _openings(terms)
+    marks = {zone or "": opening.isoformat() for zone, opening in openings.items() if opening}
+    last = deployment.window_marked_at
+    everyone = marks != deployment.window_marks or last is None or terms.now - last >= MARK_ALL_EVERY
+    if not everyone and not terms.closing.everywhere:
+        return
+    shut = opened = 0
+    for zone, opening in openings.items():
+        shut += _change(_SHUT, deployment, terms, zone=zone, opening=opening, marked=everyone)
+    if not terms.closing.everywhere:
+        opened = _change(_OPEN, deployment, terms)
+    if everyone:
+        Deployment.objects.filter(pk=deployment.pk).update(window_marks=marks, window_marked_at=terms.now)
     if shut:
         audit.record(deployment.pk, f"Window closed: {shut:,} devices wait for it", meta={"count": shut})
     if opened:

@@ -5,19 +5,24 @@ nobody waits for it. Always under the deployment's lock, while it runs and its w
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import connection
 
 from deployments import audit, eligibility
 from deployments.eligibility import REASON_OF_MANY, REASON_OF_ONE, Terms
-from deployments.models import Deployment
+from deployments.models import Deployment, DeploymentTarget
 from deployments.states import ENDING, MISSES
 from mdm.people import SYSTEM
 
 READY: Final = "awaiting_heartbeat"
 CHUNKS: Final = (200, 2_000, 20_000)
+# From this many targets on, most of whom wait, the most recently seen are looked for from the heartbeats' side.
+MANY_TARGETS: Final = 5_000
+RECENT_TRIES: Final = 4
+# A beat is dated before its transaction ends.
+UNDER_WAY: Final = timedelta(seconds=10)
 
 _WAITING: Final = "t.status IN ('queued', 'throttled', 'waiting_window')"
 # Canary, then retries that are due, then most recently seen; who disagreed with the server sorts last.
@@ -32,7 +37,18 @@ NEXT: Final = f"""WITH next AS MATERIALIZED (SELECT t.id
     FROM deployment_task t LEFT JOIN heartbeat h ON h.device_id = t.device_id
     WHERE t.deployment_id = %(id)s AND {_WAITING} AND (t.next_run_at IS NULL OR t.next_run_at <= %(now)s)
     ORDER BY {PUSH_ORDER} LIMIT %(limit)s OFFSET %(offset)s)"""
-_NEXT: Final = f"""{NEXT} SELECT t.id, d.id, d.fcm_token <> '', {REASON_OF_MANY} {_ROWS}
+# The same without a look at every task: who comes before the rest, and of the rest those that were seen most
+# recently in the whole fleet. Finds too few where most of these have had their turn; NEXT knows then.
+_NEXT_RECENT: Final = f"""WITH recent AS MATERIALIZED (SELECT device_id FROM heartbeat
+    ORDER BY received_at DESC NULLS LAST LIMIT %(recent)s),
+near AS MATERIALIZED (SELECT id FROM deployment_task WHERE deployment_id = %(id)s AND is_canary
+    UNION SELECT id FROM deployment_task WHERE deployment_id = %(id)s AND failures > 0
+    UNION SELECT id FROM recent JOIN deployment_task USING (device_id) WHERE deployment_id = %(id)s),
+next AS MATERIALIZED (SELECT t.id
+    FROM near JOIN deployment_task t USING (id) LEFT JOIN heartbeat h ON h.device_id = t.device_id
+    WHERE {_WAITING} AND (t.next_run_at IS NULL OR t.next_run_at <= %(now)s) AND t.agent_skips = 0
+    ORDER BY {PUSH_ORDER} LIMIT %(limit)s)"""
+_JUDGED: Final = f"""SELECT t.id, d.id, d.fcm_token <> '', {REASON_OF_MANY} {_ROWS}
     AND t.id IN (SELECT id FROM next) ORDER BY {PUSH_ORDER}"""
 
 _SETTLE: Final = """WITH judged AS MATERIALIZED (SELECT t.id, {reason} AS reason {rows} AND {which}),
@@ -61,6 +77,9 @@ _REQUEUE: Final = f"""WITH changed AS (UPDATE deployment_task t
 {audit.LOG_CHANGED}"""
 
 
+Judged = tuple[int, int, bool, str]  # task, device, whether a push reaches it, its reason
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     task_id: int
@@ -74,6 +93,10 @@ def _settle_sql(reason: str, which: str) -> str:
 
 _SETTLE_THESE: Final = _settle_sql(REASON_OF_ONE, "t.id = ANY(%(tasks)s)")
 _SETTLE_WAITING: Final = _settle_sql(REASON_OF_MANY, _WAITING)
+_SETTLE_CHANGED: Final = _settle_sql(
+    REASON_OF_MANY,
+    f"{_WAITING} AND (h.received_at >= %(since)s OR h.received_at < %(online_since)s OR h.received_at IS NULL)",
+)
 _SETTLE_CANARY: Final = _settle_sql(REASON_OF_ONE, f"t.is_canary AND {_WAITING}")
 _SETTLE_ALL: Final = _settle_sql(
     REASON_OF_MANY, f"({_WAITING} OR t.status = 'skipped' AND t.next_run_at IS NOT NULL)"
@@ -90,9 +113,12 @@ def settle_tasks(deployment: Deployment, terms: Terms, task_ids: list[int]) -> i
     return _settle(_SETTLE_THESE, deployment, terms, tasks=task_ids) if task_ids else 0
 
 
-def settle_waiting(deployment: Deployment, terms: Terms) -> int:
-    """Every waiting device's turn has come."""
-    return _settle(_SETTLE_WAITING, deployment, terms)
+def settle_waiting(deployment: Deployment, terms: Terms, since: datetime | None) -> int:
+    """Every waiting device's turn has come. Who was looked at `since` and has said nothing new can only have
+    gone offline."""
+    if since is None:
+        return _settle(_SETTLE_WAITING, deployment, terms)
+    return _settle(_SETTLE_CHANGED, deployment, terms, since=since - UNDER_WAY)
 
 
 def settle_canary(deployment: Deployment, terms: Terms) -> int:
@@ -133,8 +159,9 @@ def ready_in_order(
     ready: list[Candidate] = []
     missed: list[int] = []
     offset = 0
-    for limit in CHUNKS:
-        rows = _next(deployment, terms, limit, offset)
+    for limit in (max(CHUNKS[0], 3 * room), *CHUNKS[1:]):
+        rows = [] if offset else _next_recent(deployment, terms, limit)
+        rows = rows if len(rows) == limit else _next(deployment, terms, limit, offset)
         for task_id, device_id, can_push, reason in rows:
             if len(ready) == room:
                 break
@@ -149,9 +176,20 @@ def ready_in_order(
     return ready
 
 
-def _next(deployment: Deployment, terms: Terms, limit: int, offset: int) -> list[tuple[int, int, bool, str]]:
+def _next(deployment: Deployment, terms: Terms, limit: int, offset: int) -> list[Judged]:
+    return _judged(NEXT, deployment, terms, limit=limit, offset=offset)
+
+
+def _next_recent(deployment: Deployment, terms: Terms, limit: int) -> list[Judged]:
+    targets = DeploymentTarget.objects.filter(deployment=deployment, resolved_count__gte=MANY_TARGETS)
+    if not targets.exists():
+        return []
+    return _judged(_NEXT_RECENT, deployment, terms, limit=limit, recent=RECENT_TRIES * limit)
+
+
+def _judged(which: str, deployment: Deployment, terms: Terms, **more: int) -> list[Judged]:
     with connection.cursor() as cursor:
-        cursor.execute(_NEXT, _params(deployment, terms) | {"limit": limit, "offset": offset})
+        cursor.execute(f"{which} {_JUDGED}", _params(deployment, terms) | more)
         return list(cursor.fetchall())
 
 

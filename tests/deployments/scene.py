@@ -4,13 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
 from apks.models import Apk, ApkVersion
 from deployments import checkin, commands, lifecycle, reports, summary, task_list, tick
-from deployments.models import Deployment, DeploymentEvent, DeploymentTask, FleetSwitch
+from deployments.models import Deployment, DeploymentEvent, DeploymentNumbers, DeploymentTask, FleetSwitch
 from deployments.options import DeploymentOptions
 from deployments.report_body import StatusIn, normalise
 from devices.inventory import HeartbeatIn
@@ -156,14 +155,19 @@ def reason(deployment: Deployment, device: Device) -> str | None:
     return found
 
 
+def forget_numbers() -> None:
+    """The next look counts anew, as it would a second later."""
+    DeploymentNumbers.objects.all().delete()
+
+
 def reasons(deployment: Deployment) -> dict[str, int]:
-    cache.clear()
+    forget_numbers()
     return {row["reason"]: row["count"] for row in summary.summary(deployment.pk)["reasons"]}
 
 
 def counts(deployment: Deployment) -> dict[str, int]:
     """Statuses that some device has."""
-    cache.clear()
+    forget_numbers()
     found = summary.summary(deployment.pk)["counts"]
     return {status: count for status, count in found.items() if count}
 

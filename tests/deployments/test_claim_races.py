@@ -1,10 +1,8 @@
 """Claims at the same moment, in real transactions: limits hold because they are counted under the lock."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.core.cache import cache
 from django.db import connection, transaction
 
 from deployments import dispatch, fleet_switch, lifecycle, locking, tick
@@ -16,12 +14,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 DEPLOYMENT_ROW = "SELECT 1 FROM deployment WHERE id = ANY(%s) FOR UPDATE"
 MANY = 6
-
-
-@pytest.fixture(autouse=True)
-def _fresh_cache() -> Iterator[None]:
-    yield
-    cache.clear()
 
 
 def _all_beat(deployments: list[Deployment], fleet: list[Device]) -> int:

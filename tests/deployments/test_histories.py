@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
@@ -80,7 +79,6 @@ class Histories(RuleBasedStateMachine):
     def teardown(self) -> None:
         transaction.set_rollback(True)
         self.savepoint.__exit__(None, None, None)
-        cache.clear()
 
     @initialize()
     def a_fleet(self) -> None:

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.db import connections
 from django.utils import timezone
 from django_q.models import OrmQ
@@ -108,7 +107,6 @@ def test_a_push_leaves_only_after_its_claim_was_committed(settings: Settings) ->
         settings.PUSH_TRANSPORT, settings.FCM_ENDPOINT = "fcm", far_end.url
         _started(_pushable(1))
         assert far_end.seen == ["sending"]
-    cache.clear()
 
 
 def test_pushes_go_to_the_canary_then_to_due_retries_then_to_the_most_recently_seen(fcm: LoopbackFcm) -> None:

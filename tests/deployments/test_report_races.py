@@ -1,10 +1,8 @@
 """Two reports of one device at the same moment, in real transactions: one is taken, the other sees what is true."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.core.cache import cache
 from django.db import connection, transaction
 
 from deployments import attempts, fleet_switch, lifecycle
@@ -18,15 +16,8 @@ TASK_ROW = "SELECT 1 FROM deployment_task WHERE deployment_id = %s FOR UPDATE"
 
 
 @pytest.fixture
-def at_work() -> Iterator[stages.Stage]:
-    yield stages.after(("installing", None))
-    cache.clear()
-
-
-@pytest.fixture
-def clean() -> Iterator[None]:
-    yield
-    cache.clear()
+def at_work() -> stages.Stage:
+    return stages.after(("installing", None))
 
 
 def _both(stage: stages.Stage, *reports: tuple[str, str | None]) -> list[int]:
@@ -95,12 +86,10 @@ def _heartbeat_and_restart_at_once() -> stages.Stage:
     return deployment, device
 
 
-@pytest.mark.usefixtures("clean")
 def test_the_heartbeat_and_the_restart_that_come_at_once_make_a_success() -> None:
     assert scene.task(*_heartbeat_and_restart_at_once()).status == "succeeded"
 
 
-@pytest.mark.usefixtures("clean")
 def test_without_the_guard_each_of_them_would_wait_for_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "_GUARD", attempts._GUARD.partition("AND post_install")[0])
     task = scene.task(*_heartbeat_and_restart_at_once())

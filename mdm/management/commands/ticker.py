@@ -14,7 +14,11 @@ class Command(BaseCommand):
         ticker = Ticker(import_string(settings.TICK_CALLABLE))
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: ticker.stopping.set())
-        beside = Beside(import_string(settings.BESIDE_CALLABLE), settings.BESIDE_EVERY_SEC, ticker.stopping)
-        beside.start()
+        beside = [
+            Beside(import_string(act), every, ticker.stopping) for act, every in settings.BESIDE_THE_TICK
+        ]
+        for each in beside:
+            each.start()
         ticker.run()
-        beside.join(timeout=3.0)
+        for each in beside:
+            each.join(timeout=3.0)
