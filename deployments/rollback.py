@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.db import connection
+from django.db.models import OuterRef, QuerySet
 
 from apks import allowlist
 from apks.models import ApkVersion
@@ -53,24 +54,29 @@ def offer(deployment: Deployment) -> Offer:
     """As things stand; under the deployment's lock it is the decision."""
     way = way_back.of_deployment(deployment)
     done_by = done_by_which(deployment.pk)
-    return Offer(way, _why_not(deployment, way, done_by), done_by)
+    return Offer(way, why_not(deployment, way.why_not, done_by), done_by)
 
 
 def done_by_which(deployment_id: int) -> int | None:
     """The rollback of this deployment that has not been canceled and has not failed."""
-    standing = Deployment.objects.filter(rollback_of=deployment_id).exclude(status__in=_OVER)
-    return standing.values_list("id", flat=True).first()
+    return standing(deployment_id).first()
 
 
-def _why_not(deployment: Deployment, way: WayBack, done_by: int | None) -> str:
+def standing(deployment_id: int | OuterRef) -> QuerySet[Deployment, int]:
+    found = Deployment.objects.filter(rollback_of=deployment_id).exclude(status__in=_OVER)
+    return found.order_by("-id").values_list("id", flat=True)
+
+
+def why_not(deployment: Deployment, no_way: str, done_by: int | None) -> str:
+    """`no_way`: why no way leads back at all, "" where one does."""
     if deployment.bad_version_id is not None:
         return "This is a rollback itself."
     if not deployment.options["allow_rollback"]:
         return "Rollback was not allowed when the deployment was started."
     if done_by is not None:
         return f"Rolled back already, by deployment #{done_by}."
-    if way.why_not:
-        return way.why_not
+    if no_way:
+        return no_way
     if deployment.gate_tripped_at is None:
         return NOT_TRIPPED
     return ""

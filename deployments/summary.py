@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db import connection
-from django.db.models import Count
+from django.db.models import Count, OuterRef, Subquery
 from django.utils import timezone
 
 from apks.models import ApkVersion
@@ -27,13 +27,19 @@ _NUMBERS: Final = f"""SELECT status, reason, count(*) FROM (
 def summary(deployment_id: int) -> dict[str, Any]:
     """The body of `GET /v1/deployments/{id}`. The numbers are at most a second old and say so. NotFound."""
     deployment = find(deployment_id)
-    found = rollback.offer(deployment)
-    links = {
-        "rollback": way_back.shape(found.way, found.why_not),
-        "rolled_back_by": found.done_by,
-        "retried_by": retrying.tried_by(deployment_id),
+    counted = numbers(deployment)
+    return header(deployment) | _links(deployment, counted.pop("way_back")) | counted
+
+
+def _links(deployment: Any, way: Mapping[str, Any]) -> dict[str, Any]:
+    """`deployment`: as `find` has read it."""
+    done_by = deployment.rolled_back_by
+    why_not = rollback.why_not(deployment, way["why_not"] or "", done_by)
+    return {
+        "rollback": {**way, "offered": not why_not, "why_not": why_not or None},
+        "rolled_back_by": done_by,
+        "retried_by": deployment.retried_by,
     }
-    return header(deployment) | links | numbers(deployment)
 
 
 def find(deployment_id: int) -> Deployment:
@@ -47,7 +53,11 @@ def find(deployment_id: int) -> Deployment:
         "target",
         "numbers",
     )
-    deployment = Deployment.objects.select_related(*related).filter(pk=deployment_id).first()
+    linked = Deployment.objects.annotate(
+        rolled_back_by=Subquery(rollback.standing(OuterRef("pk"))[:1]),
+        retried_by=Subquery(retrying.tries(OuterRef("pk"))[:1]),
+    )
+    deployment = linked.select_related(*related).filter(pk=deployment_id).first()
     if deployment is None:
         raise NotFound("There is no such deployment.")
     return deployment
@@ -115,8 +125,17 @@ def _count(deployment: Deployment) -> dict[str, Any]:
             "finished": failures.ok + failures.bad,
             "limit_pct": options.failure_pct,
         },
+        "way_back": _way_back(deployment),
         "as_of": _iso(now),
     }
+
+
+def _way_back(deployment: Deployment) -> Mapping[str, Any]:
+    """Looks through all tasks, so it is counted with the numbers; whether it is offered is not."""
+    if deployment.bad_version_id is not None:
+        return way_back.shape(WayBack(), "")
+    way = way_back.of_deployment(deployment)
+    return way_back.shape(way, way.why_not)
 
 
 def _rows(deployment: Deployment, measured: Terms) -> list[tuple[str, str, int]]:

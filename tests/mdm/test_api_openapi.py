@@ -34,6 +34,8 @@ OPERATOR_ROUTES = {
     "GET /v1/deployments/{deployment_id}/export.csv",
     "POST /v1/deployments/{deployment_id}/pause",
     "POST /v1/deployments/{deployment_id}/resume",
+    "POST /v1/deployments/{deployment_id}/rollback",
+    "POST /v1/deployments/{deployment_id}/retry",
     "POST /v1/deployments/{deployment_id}/cancel",
     "GET /v1/fleet-switch",
     "PUT /v1/fleet-switch",
