@@ -26,6 +26,19 @@ def test_it_starts_from_nothing_stops_at_sigterm_and_finds_everything_again(tmp_
         assert (again.data_dir / "secret_key").read_text() == secret
 
 
+def test_it_stops_at_sigint_although_a_script_has_started_it_in_the_background(tmp_path: Path) -> None:
+    """A shell without job control starts background commands with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        instance = Instance(tmp_path / "var", "web")
+        with instance:
+            instance.process.send_signal(signal.SIGINT)
+            instance.process.wait(10)
+            assert instance.processes() == []
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_killing_it_leaves_no_process_behind(tmp_path: Path) -> None:
     with Instance(tmp_path / "var") as instance:
         instance.process.send_signal(signal.SIGKILL)

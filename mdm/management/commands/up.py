@@ -31,7 +31,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for signum in (signal.SIGTERM, signal.SIGINT):  # a shell's background commands begin with SIGINT ignored
+            signal.signal(signum, signal.default_int_handler)
         if options["with_parent"]:
             die_with_parent(signal.SIGTERM, os.getppid())
         self.only: list[str] = options["only"]
