@@ -31,7 +31,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for signum in (signal.SIGTERM, signal.SIGINT):  # a shell's background commands begin with SIGINT ignored
+        # SIGINT, too: a shell's background commands begin with it ignored.
+        for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.default_int_handler)
         if options["with_parent"]:
             die_with_parent(signal.SIGTERM, os.getppid())
