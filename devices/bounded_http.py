@@ -1,71 +1,23 @@
 """One bounded HTTP request per call, for a far end that may hang, drip, drop or talk nonsense.
 
-`requests` counts its timeout anew for every read and follows redirects, and Google's session above it sends
-again after a 401. Here one deadline covers a whole exchange, and every answer but a well formed 200 is an
-exception, so that nothing above ever sends a second time.
+`requests` follows redirects, and Google's session above it sends again after a 401. Here one deadline covers a
+whole exchange (mdm.deadline_http), and every answer but a well formed 200 is an exception, so that nothing above
+ever sends a second time.
 """
 
 import io
 import json
-import socket
-import time
 from http import client
 from typing import Any
 
 import requests
 from pydantic import BaseModel, Field, ValidationError
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3 import Timeout
+
+from mdm.deadline_http import HttpPool, HttpsPool
 
 MAX_ANSWER_BYTES = 65_536
-
-
-class _DeadlineReader(io.RawIOBase):
-    """Reads a socket until the time that its timeout left when this was made, however slowly bytes come."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._deadline = time.monotonic() + (sock.gettimeout() or 0)
-        # The raw file keeps the socket open for a body that is read after the connection was given up.
-        self._file = sock.makefile("rb", buffering=0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("no complete answer in time")
-        self._sock.settimeout(left)
-        return self._file.readinto(buffer)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-class _Answer(client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp.close()
-        self.fp = io.BufferedReader(_DeadlineReader(sock))
-
-
-class _Http(HTTPConnection):
-    response_class = _Answer
-
-
-class _Https(HTTPSConnection):
-    response_class = _Answer
-
-
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls = _Http
-
-
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _Https
 
 
 class _Detail(BaseModel):
@@ -98,11 +50,11 @@ class BoundedAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        self.poolmanager.pool_classes_by_scheme = {"http": HttpPool, "https": HttpsPool}
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+        manager.pool_classes_by_scheme = {"http": HttpPool, "https": HttpsPool}
         return manager
 
     def send(self, request: requests.PreparedRequest, *_: Any, **kwargs: Any) -> requests.Response:

@@ -47,8 +47,8 @@ def key(name: str, **labels: str) -> Key:
     return Key(name, json.dumps(labels, sort_keys=True))
 
 
-def add(counts: Mapping[Key, int]) -> None:
-    """Adds these now, with the caller's transaction where there is one."""
+def add(counts: Mapping[Key, int], *, recently: bool = True) -> None:
+    """Adds these now, with the caller's transaction where there is one; `recently`: to the last hour's, too."""
     given = {of: count for of, count in counts.items() if count}
     if not given:
         return
@@ -59,7 +59,8 @@ def add(counts: Mapping[Key, int]) -> None:
     }
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_TOTAL, params)
-        cursor.execute(_RECENT, params)
+        if recently:
+            cursor.execute(_RECENT, params)
 
 
 def recent(name: str, span: timedelta) -> list[tuple[dict[str, str], int]]:

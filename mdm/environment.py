@@ -77,12 +77,20 @@ def decimal_number(name: str, text: str) -> float:
     return number
 
 
-def networks(values: list[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    """Addresses and CIDR ranges of TRUSTED_PROXIES."""
+def checked_webhook(url: str) -> str:
+    """Empty = none; else an address that can be called."""
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username):
+        refuse(f"ALERT_WEBHOOK_URL must look like https://alerts.example.com/in, not {url!r}.")
+    return url
+
+
+def networks(name: str, values: list[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Addresses and CIDR ranges."""
     try:
         return [ipaddress.ip_network(value.strip(), strict=False) for value in values]
     except ValueError as error:
-        refuse(f"TRUSTED_PROXIES must be addresses or ranges such as 10.0.0.0/8: {error}.")
+        refuse(f"{name} must be addresses or ranges such as 10.0.0.0/8: {error}.")
 
 
 def refuse(sentence: str) -> NoReturn:

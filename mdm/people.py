@@ -43,6 +43,8 @@ FLEET_ADMIN: Final = (
     "deployments.release_kill_switch",
     "deployments.change_flag",
     "mdm.view_auditevent",
+    "watch.view_alertdelivery",
+    "watch.view_auditseal",
 )
 GROUPS: Final = {"viewer": VIEWER, "operator": OPERATOR, "fleet admin": FLEET_ADMIN}
 READING: Final = frozenset(VIEWER) | {"devices.view_enrollmenttoken", "mdm.view_auditevent"}

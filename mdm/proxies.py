@@ -6,6 +6,8 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+# In META: who really sent the request, "" where any proxy has passed it on.
+DIRECT_PEER = "nexmdm.direct_peer"
 FORWARDED = (
     "HTTP_X_FORWARDED_FOR",
     "HTTP_X_FORWARDED_PROTO",
@@ -21,6 +23,8 @@ class TrustedProxyMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        passed_on = any(header in request.META for header in (*FORWARDED, "HTTP_FORWARDED", "HTTP_VIA"))
+        request.META[DIRECT_PEER] = "" if passed_on else request.META.get("REMOTE_ADDR", "")
         if _is_trusted(request.META.get("REMOTE_ADDR", "")):
             request.META["REMOTE_ADDR"] = _client(request)
         else:

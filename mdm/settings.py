@@ -14,6 +14,7 @@ from mdm.environment import (
     checked_fcm_endpoint,
     checked_public_url,
     checked_sha256,
+    checked_webhook,
     decimal_number,
     networks,
     one_of,
@@ -65,7 +66,7 @@ ADMIN_PASSWORD = env.str("ADMIN_PASSWORD", "")
 WORKERS = number("WORKERS", 2, least=1)
 
 # --- What the product does -------------------------------------------------------------------------------
-TRUSTED_PROXIES = networks(env.list("TRUSTED_PROXIES", default=[]))
+TRUSTED_PROXIES = networks("TRUSTED_PROXIES", env.list("TRUSTED_PROXIES", default=[]))
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 PUSH_TRANSPORT = one_of("PUSH_TRANSPORT", env.str("PUSH_TRANSPORT", "checkin"), ("checkin", "fcm"))
 FCM_ENDPOINT = checked_fcm_endpoint(env.str("FCM_ENDPOINT", ""))
@@ -80,8 +81,13 @@ APPROVAL_ABOVE = number("APPROVAL_ABOVE", 0)
 if APPROVAL_ABOVE:  # better no start than a deployment that nobody had to approve
     refuse("APPROVAL_ABOVE must be 0: approval by a second person is not available yet.")
 
+# The first seals the audit log, the others check older seals; empty = derived from SECRET_KEY.
+AUDIT_KEY = env.list("AUDIT_KEY", default=[])
+
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 EMAIL_BACKEND = EMAIL_CONFIG["EMAIL_BACKEND"]
+if EMAIL_BACKEND == "django.core.mail.backends.smtp.EmailBackend":
+    EMAIL_BACKEND = "watch.mail.BoundedSmtp"
 EMAIL_HOST = EMAIL_CONFIG.get("EMAIL_HOST") or "localhost"
 EMAIL_PORT = EMAIL_CONFIG.get("EMAIL_PORT") or 25
 EMAIL_HOST_USER = EMAIL_CONFIG.get("EMAIL_HOST_USER") or ""
@@ -90,8 +96,14 @@ EMAIL_USE_TLS = EMAIL_CONFIG.get("EMAIL_USE_TLS", False)
 EMAIL_USE_SSL = EMAIL_CONFIG.get("EMAIL_USE_SSL", False)
 EMAIL_TIMEOUT = 10
 ALERT_EMAILS = env.list("ALERT_EMAILS", default=[])
-ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", "")
+ALERT_FROM = env.str("ALERT_FROM", f"nexmdm@{PUBLIC_HOST}")
+ALERT_WEBHOOK_URL = checked_webhook(env.str("ALERT_WEBHOOK_URL", ""))
 ALERT_WEBHOOK_SECRET = env.str("ALERT_WEBHOOK_SECRET", "")
+# A webhook may call the public Internet, and these; an instance of one machine may call that machine.
+ALERT_WEBHOOK_NETWORKS = networks(
+    "ALERT_WEBHOOK_NETWORKS",
+    env.list("ALERT_WEBHOOK_NETWORKS", default=["127.0.0.0/8", "::1"] if EMBEDDED else []),
+)
 ALERT_WEBHOOK_ERRORS_PCT = decimal("ALERT_WEBHOOK_ERRORS_PCT", "5")
 ALERT_WEBHOOK_ERRORS_MIN = number("ALERT_WEBHOOK_ERRORS_MIN", 20, least=1)
 ALERT_WEBHOOK_ERRORS_WITHIN_MIN = decimal("ALERT_WEBHOOK_ERRORS_WITHIN_MIN", "5")

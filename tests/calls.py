@@ -45,7 +45,10 @@ class Caller:
         content = response.getvalue()
         kind = response.headers.get("Content-Type", "")
         found = Reply(
-            response.status_code, json.loads(content) if "json" in kind else None, response.headers, content
+            response.status_code,
+            json.loads(content) if kind.partition(";")[0] in (PROBLEM, "application/json") else None,
+            response.headers,
+            content,
         )
         check_form(found)
         return found

@@ -12,6 +12,7 @@ os.environ |= {
 }
 for name in (
     "SECRET_KEY",
+    "AUDIT_KEY",
     "ADMIN_PASSWORD",
     "TRUSTED_PROXIES",
     "PUSH_TRANSPORT",

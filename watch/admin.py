@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.urls.resolvers import URLPattern
 from django.utils.html import format_html
@@ -12,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from mdm.admin_site import Act, RecordAdmin, act_page, found, person, time_html
 from watch import alerts
-from watch.models import Alert, AlertState
+from watch.models import Alert, AlertDelivery, AlertState, AuditSeal, Reading
 
 MAY_ACKNOWLEDGE = "watch.acknowledge_alert"
 
@@ -81,3 +82,41 @@ class AlertAdmin(RecordAdmin):
             lines=[str(alert), "Others see that you look after it. It resolves when its cause is gone."],
         )
         return act_page(request, self.admin_site, act, [("Alerts", back)])
+
+
+@admin.register(AlertDelivery)
+class AlertDeliveryAdmin(RecordAdmin):
+    list_display = ("alert_id", "event", "channel", "state", "tries", "next_try", "last_error")
+    list_filter = ("state", "channel")
+    fields = ("alert", "event", "channel", "state", "tries", "next_try", "last_error", "sent")
+    readonly_fields = fields
+
+    @admin.display(description="Next try")
+    def next_try(self, delivery: AlertDelivery) -> str | SafeString:
+        return time_html(delivery.next_try_at) if delivery.state == AlertDelivery.State.PENDING else "–"
+
+    @admin.display(description="Sent")
+    def sent(self, delivery: AlertDelivery) -> SafeString:
+        return time_html(delivery.sent_at, "–")
+
+
+@admin.register(Reading)
+class ReadingAdmin(RecordAdmin):
+    list_display = fields = ("taken_at", "depth", "oldest_due")
+
+
+@admin.register(AuditSeal)
+class AuditSealAdmin(RecordAdmin):
+    list_display = ("number", "stream", "last_id", "rows", "at", "mac")
+    fields = ("number", "stream", "after_id", "last_id", "rows", "at", "key_id", "mac")
+    readonly_fields = fields
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        export = {"export_words": "Export the audit logs", "export_url": reverse("v1:export_audit")}
+        return super().changelist_view(request, export | (extra_context or {}))
+
+    @admin.display(description="Sealed")
+    def at(self, seal: AuditSeal) -> SafeString:
+        return time_html(seal.sealed_at)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -16,6 +16,7 @@ from django.utils import timezone
 from mdm import audit
 from mdm.people import Actor
 from mdm.problems import Conflict, NotFound
+from watch import deliveries
 from watch.kinds import KINDS
 from watch.models import Alert, AlertState
 
@@ -49,11 +50,13 @@ def settle(causes: Sequence[Cause], now: datetime) -> None:
 def raise_once(cause: Cause) -> int | None:
     """The new alert's id, None where it stands already."""
     values = [cause.kind, cause.subject[:200], cause.deployment_id, cause.message]
-    with connection.cursor() as cursor:
-        cursor.execute(_RAISE, values)
-        row = cursor.fetchone()
-    if row is None:
-        return None
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(_RAISE, values)
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        deliveries.enqueue(row[0], "opened")
     log.warning("Alert %s: %s", cause.kind, cause.message)
     return int(row[0])
 
@@ -74,6 +77,7 @@ def _look_again(alert: Alert, stands: bool, now: datetime) -> None:
 
 def _resolve(alert: Alert, now: datetime) -> None:
     Alert.objects.filter(pk=alert.pk).update(state=AlertState.RESOLVED, resolved_at=now)
+    deliveries.enqueue(alert.pk, "resolved")
     log.info("Alert %s resolved: %s", alert.kind, alert.message)
 
 
@@ -105,19 +109,3 @@ def acknowledge(actor: Actor, alert_id: int) -> Alert:
             alert.save(update_fields=["state", "acknowledged_at", "acknowledged_by"])
             audit.record(actor, "alert.acknowledge", alert, f"Acknowledged: {alert}"[:1000])
     return alert
-
-
-def shape(alert: Alert) -> dict[str, Any]:
-    """As /v1 and the messages that go out show it."""
-    by = alert.acknowledged_by
-    return {
-        "id": alert.pk,
-        "kind": alert.kind,
-        "state": alert.state,
-        "deployment_id": alert.deployment_id,
-        "message": alert.message,
-        "opened_at": alert.opened_at,
-        "acknowledged_by": by.get_username() if by else None,
-        "acknowledged_at": alert.acknowledged_at,
-        "resolved_at": alert.resolved_at,
-    }

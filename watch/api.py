@@ -2,15 +2,17 @@
 
 from typing import Any, Literal
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from ninja import Path, Query, Router
 from pydantic import BaseModel, ConfigDict, Field
 
 from mdm.door import actor_of, answer
 from mdm.paging import Paging, page
 from mdm.wire_schemas import PROBLEMS, Item, Items
-from mdm.wire_types import PathId, examples
-from watch import alerts
+from mdm.wire_types import MAX_ID, PathId, examples
+from watch import alerts, audit_export
+from watch.models import Alert
 
 router = Router(tags=["Alerts"])
 
@@ -52,7 +54,7 @@ class AlertFilter(BaseModel):
 def list_alerts(request: HttpRequest, wanted: Query[AlertFilter], paging: Query[Paging]) -> HttpResponse:
     """Newest first."""
     states = [wanted.state] if wanted.state else []
-    return answer(page(alerts.listed(actor_of(request), states), paging, alerts.shape))
+    return answer(page(alerts.listed(actor_of(request), states), paging, Alert.facts))
 
 
 @router.post(
@@ -62,4 +64,18 @@ def list_alerts(request: HttpRequest, wanted: Query[AlertFilter], paging: Query[
 )
 def acknowledge(request: HttpRequest, alert_id: Path[PathId]) -> HttpResponse:
     """Somebody has seen it. 200 also when somebody had before; 409 when it is resolved."""
-    return answer(alerts.shape(alerts.acknowledge(actor_of(request), alert_id)))
+    return answer(alerts.acknowledge(actor_of(request), alert_id).facts())
+
+
+class ExportFilter(BaseModel):
+    since: int = Field(default=0, ge=0, le=MAX_ID, description="Only rows with a greater id.")
+    deployment_id: int | None = Field(default=None, ge=1, le=MAX_ID, description="Only the log of this one.")
+
+
+@router.get("/audit/export.jsonl", response={200: str, **PROBLEMS}, summary="Export the audit logs")
+def export_audit(request: HttpRequest, wanted: Query[ExportFilter]) -> HttpResponseBase:
+    """One JSON object per line and row, as stored, with `log` and the number of the `seal` that covers it."""
+    lines = audit_export.export(actor_of(request), since=wanted.since, deployment_id=wanted.deployment_id)
+    answer = StreamingHttpResponse(lines, content_type="application/jsonl")
+    answer["Content-Disposition"] = 'attachment; filename="audit.jsonl"'
+    return answer

@@ -7,10 +7,11 @@ from typing import Final
 from django.conf import settings
 from django.db import connection
 
-from deployments import backlog, stalling
+from deployments import stalling
 from deployments.models import Deployment
 from deployments.states import PausedReason
 from mdm import counters, worker_beat
+from watch import reading
 from watch.alerts import Cause
 
 REPORTS: Final = "status"  # the route
@@ -74,7 +75,7 @@ def _webhook_errors(now: datetime) -> Iterator[Cause]:
 
 def _late(now: datetime) -> Iterator[Cause]:
     patience = timedelta(minutes=settings.ALERT_BACKLOG_MIN)
-    since = backlog.measure(now).oldest_due
+    since = reading.latest().oldest_due
     if since is not None and since < now - patience:
         late = (now - since).total_seconds() / 60
         yield Cause("queue_backlog", "queue", f"The oldest task that is due is {late:.0f} min late.")

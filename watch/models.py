@@ -1,8 +1,8 @@
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import User
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from deployments.models import Deployment
@@ -52,3 +52,99 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return f"{KINDS[self.kind].title}: {self.message}"
+
+    def facts(self) -> dict[str, Any]:
+        """As /v1 and the messages that go out tell it."""
+        by = self.acknowledged_by
+        return {
+            "id": self.pk,
+            "kind": self.kind,
+            "state": self.state,
+            "deployment_id": self.deployment_id,
+            "message": self.message,
+            "opened_at": self.opened_at,
+            "acknowledged_by": by.get_username() if by else None,
+            "acknowledged_at": self.acknowledged_at,
+            "resolved_at": self.resolved_at,
+        }
+
+
+class AuditSeal(models.Model):
+    """One link of the chain over the audit logs (watch.sealing). Append-only by trigger.
+
+    It covers the rows of `stream` with after_id < id <= last_id; `mac` is over all of it and the previous mac.
+    """
+
+    number = models.BigIntegerField(primary_key=True)
+    stream = models.CharField(max_length=20)
+    after_id = models.BigIntegerField()
+    last_id = models.BigIntegerField()
+    rows = models.PositiveIntegerField()
+    digests = models.JSONField()
+    sealed_at = models.DateTimeField()
+    key_id = models.CharField(max_length=8)
+    mac = models.CharField(max_length=64)
+
+    class Meta:
+        db_table = "audit_seal"
+        ordering: ClassVar = ["-number"]
+        constraints: ClassVar = [
+            # The chain does not fork, and nothing is sealed twice.
+            models.UniqueConstraint(name="audit_seal_once", fields=["stream", "last_id"]),
+            models.CheckConstraint(name="audit_seal_ahead", condition=Q(last_id__gt=F("after_id"))),
+        ]
+
+    def __str__(self) -> str:
+        return f"seal {self.number}"
+
+
+class AlertDelivery(models.Model):
+    """One message about an alert on its way through one channel (watch.deliveries)."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Pending"
+        SENT = "sent", "Sent"
+        GIVEN_UP = "given_up", "Given up"
+
+    alert = models.ForeignKey(Alert, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
+    event = models.CharField(max_length=8, choices=[("opened", "Opened"), ("resolved", "Resolved")])
+    channel = models.CharField(max_length=7, choices=[("email", "E-mail"), ("webhook", "Webhook")])
+    state = models.CharField(max_length=8, choices=State, default=State.PENDING)
+    tries = models.PositiveIntegerField(default=0)
+    next_try_at = models.DateTimeField(db_default=Now())
+    last_error = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "alert_delivery"
+        ordering: ClassVar = ["-id"]
+        verbose_name_plural = "alert deliveries"
+        constraints: ClassVar = [
+            models.UniqueConstraint(name="alert_delivery_once", fields=["alert", "event", "channel"]),
+        ]
+        indexes: ClassVar = [
+            # What is due, each few seconds.
+            models.Index(
+                name="alert_delivery_pending", fields=["channel", "next_try_at"], condition=Q(state="pending")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} by {self.channel}"
+
+
+class Reading(models.Model):
+    """The one row of what the watch saw last (watch.reading)."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    taken_at = models.DateTimeField()
+    depth = models.JSONField(default=dict)
+    oldest_due = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "fleet_reading"
+        constraints: ClassVar = [models.CheckConstraint(name="fleet_reading_single", condition=Q(id=1))]
+
+    def __str__(self) -> str:
+        return f"reading of {self.taken_at}"

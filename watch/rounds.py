@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from mdm import counters
-from watch import alerts, causes
+from watch import alerts, causes, courier, reading, sealing
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ WATCH_LOCK: Final = 0x6E65786F
 
 def keep() -> None:
     """One round of everything. What fails is logged and hinders nothing else."""
-    for step in (watch, counters.forget_old):
+    for step in (watch, sealing.seal, courier.send_what_is_due, counters.forget_old):
         _try(step)
 
 
@@ -29,6 +29,7 @@ def watch() -> None:
     with transaction.atomic():
         if mine(WATCH_LOCK):
             now = timezone.now()
+            reading.take(now)
             alerts.settle(causes.standing(now), now)
 
 

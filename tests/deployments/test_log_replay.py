@@ -1,9 +1,6 @@
 """The audit log says enough to rebuild every status, and the rebuilding notices what was done behind its back."""
 
-from io import StringIO
-
 import pytest
-from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from deployments import fleet_switch, lifecycle, log_replay, reaper, tick
@@ -103,34 +100,3 @@ def test_a_move_that_is_not_legal_is_found() -> None:
         f"device {device.pk}: event {forged.pk} moves from succeeded to waiting, which is not legal",
         f"device {device.pk}: the log says waiting, the table succeeded",
     ]
-
-
-def _verify(*arguments: str) -> str:
-    out = StringIO()
-    call_command("verify_audit", *arguments, stdout=out)
-    return out.getvalue().strip()
-
-
-def test_the_command_says_that_all_is_well() -> None:
-    deployment, _ = stages.STATES["succeeded"]()
-    scene.start(scene.devices(1))
-    assert _verify(str(deployment.pk)) == "Log and tables agree (1 deployments)."
-    assert _verify("--all") == "Log and tables agree (2 deployments)."
-
-
-def test_the_command_prints_what_differs_and_fails() -> None:
-    deployment, device = stages.STATES["failed"]()
-    DeploymentTask.objects.update(status="succeeded")
-    out = StringIO()
-    with pytest.raises(CommandError, match="differ in 1 places") as failed:
-        call_command("verify_audit", "--all", stdout=out)
-    assert failed.value.returncode == 1
-    assert (
-        out.getvalue() == f"#{deployment.pk}: device {device.pk}: the log says failed, the table succeeded\n"
-    )
-
-
-@pytest.mark.parametrize("arguments", [["999999"], [], ["1", "--all"]], ids=["unknown", "none", "both"])
-def test_the_command_refuses_what_it_cannot_mean(arguments: list[str]) -> None:
-    with pytest.raises(CommandError):
-        _verify(*arguments)

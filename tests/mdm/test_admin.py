@@ -37,7 +37,7 @@ SEEN = {
     "": {"apitoken"},
     "viewer": VIEWED,
     "operator": VIEWED,
-    "fleet admin": VIEWED | {"enrollmenttoken", "devicetoken", "auditevent"},
+    "fleet admin": VIEWED | {"enrollmenttoken", "devicetoken", "auditevent", "auditseal", "alertdelivery"},
 }
 ADDED = {
     "": {"apitoken"},

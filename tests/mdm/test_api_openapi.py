@@ -16,6 +16,7 @@ pytestmark = pytest.mark.django_db
 
 OPERATOR_ROUTES = {
     "GET /v1/alerts",
+    "GET /v1/audit/export.jsonl",
     "POST /v1/alerts/{alert_id}/acknowledge",
     "POST /v1/apks/versions",
     "GET /v1/apks",

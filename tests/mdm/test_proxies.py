@@ -7,7 +7,7 @@ from django.test import RequestFactory
 from mdm.environment import networks
 from mdm.proxies import TrustedProxyMiddleware
 
-TRUSTED = networks(["10.0.0.0/8", "192.168.1.5"])
+TRUSTED = networks("TRUSTED_PROXIES", ["10.0.0.0/8", "192.168.1.5"])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,114 @@
+"""Checks the seals against the rows: whatever was removed, changed, added or put elsewhere since, a seal breaks.
+
+One statement, read in chunks, so that seals and rows are seen at the same moment and memory does not grow.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Final
+
+from django.db import connection
+
+from watch import seal_head
+from watch.seal_head import Head
+from watch.seal_text import DEPLOYMENTS, FIRST, REST, STREAMS, Link
+from watch.sealing_keys import SealingKey, all_keys
+
+CHUNK: Final = 200
+
+_RANGE: Final = "e.id > s.after_id AND e.id <= s.last_id"
+_SEALS: Final = f"""SELECT s.number, s.stream, s.after_id, s.last_id, s.rows, s.digests, s.sealed_at, s.key_id, s.mac,
+        r.part, r.digest
+    FROM audit_seal s LEFT JOIN LATERAL (
+        {DEPLOYMENTS.digests} WHERE s.stream = '{DEPLOYMENTS.table}' AND {_RANGE}
+            AND (%(only)s::bigint IS NULL OR e.deployment_id = %(only)s) GROUP BY 1
+        UNION ALL
+        {REST.digests} WHERE s.stream = '{REST.table}' AND %(only)s::bigint IS NULL AND {_RANGE} GROUP BY 1
+    ) r ON true ORDER BY s.number"""
+_OPEN: Final = "SELECT count(*) FROM {table} WHERE id > %s"
+
+
+@dataclass
+class Check:
+    """One pass over the chain. Of one deployment (`only`): its rows, and every link."""
+
+    only: int | None = None
+    witnesses: list[Head] = field(default_factory=list)
+    seals: int = 0
+    rows: int = 0
+    unsealed: int = 0
+    _ends: dict[str, int] = field(default_factory=dict)
+    _mac: str = ""
+
+    def faults(self) -> Iterator[str]:
+        """A sentence for each seal that does not hold; nothing where all do."""
+        keys = {key.id: key for key in all_keys()}
+        seen = {head.number: "" for head in self._heads()}
+        for _, parts in groupby(self._stream(), key=lambda row: row[0]):
+            yield from self._link(list(parts), keys)
+            if self.seals in seen:
+                seen[self.seals] = self._mac
+        yield from self._missing(seen)
+        self.unsealed = sum(self._after_the_last(stream.table) for stream in STREAMS)
+
+    def _link(self, rows: list[tuple[Any, ...]], keys: dict[str, SealingKey]) -> Iterator[str]:
+        number, stream, after, last, count, digests, sealed_at, key_id, mac, _, _ = rows[0]
+        link = Link(number, stream, after, last, count, _loaded(digests), sealed_at)
+        self.seals += 1
+        self.rows += link.rows
+        yield from self._order(link)
+        key = keys.get(key_id)
+        if key is None:
+            yield f"seal {link.number} was made with another key ({key_id}); name it in AUDIT_KEY"
+        elif key.mac(link.text(self._mac)) != mac:
+            yield f"seal {link.number} was changed, or the one before it"
+        self._mac = mac
+        yield from self._rows(link, {part: digest for *_, part, digest in rows if part is not None})
+
+    def _order(self, link: Link) -> Iterator[str]:
+        if link.number != self.seals:
+            yield f"seal {self.seals} is missing"
+            self.seals = link.number
+        if link.after_id != self._ends.get(link.stream, FIRST):
+            yield f"seal {link.number} does not begin where the one before it ended"
+        self._ends[link.stream] = link.last_id
+
+    def _rows(self, link: Link, found: dict[str, str]) -> Iterator[str]:
+        sealed = dict(link.digests)
+        if self.only is not None:
+            sealed = {part: digest for part, digest in sealed.items() if part == str(self.only)}
+        for part in sorted(sealed.keys() | found.keys()):
+            if sealed.get(part) != found.get(part):
+                of = f"deployment {part}" if part else link.stream
+                first = "the first" if link.after_id == FIRST else f"{link.after_id + 1:,}"
+                yield f"seal {link.number}: events {first} to {link.last_id:,} of {of} are not what was sealed"
+
+    def _missing(self, seen: dict[int, str]) -> Iterator[str]:
+        for head in self._heads():
+            if seen[head.number] != head.mac:
+                gone = "is gone" if head.number > self.seals else "is another one now"
+                yield f"seal {head.number} {gone}: it was written down as {head}"
+
+    def _heads(self) -> Iterable[Head]:
+        kept = seal_head.kept()
+        return [*self.witnesses, kept] if kept else self.witnesses
+
+    def _stream(self) -> Iterator[tuple[Any, ...]]:
+        with connection.chunked_cursor() as cursor:
+            cursor.execute(_SEALS, {"only": self.only})
+            while rows := cursor.fetchmany(CHUNK):
+                yield from rows
+
+    def _after_the_last(self, table: str) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(_OPEN.format(table=table), [self._ends.get(table, FIRST)])
+            (count,) = cursor.fetchone() or (0,)
+        return int(count)
+
+
+def _loaded(digests: Any) -> dict[str, str]:
+    """jsonb comes as text on a plain cursor."""
+    found: dict[str, str] = json.loads(digests) if isinstance(digests, str) else digests
+    return found
