@@ -15,7 +15,7 @@ from django_q.models import Failure, OrmQ, Schedule, Success
 
 from apks.admin import ApkVersionAdmin
 from apks.models import ApkVersion
-from deployments import deploy_page, summary, switch_page, views
+from deployments import deploy_page, operator_acts, summary, switch_page, views
 from deployments.headline import state_words
 from deployments.models import (
     Deployment,
@@ -130,16 +130,18 @@ class DeploymentAdmin(RecordAdmin):
     def get_urls(self) -> list[URLPattern]:
         own = [
             path("<int:pk>/live/", views.live, name="deployments_deployment_live"),
-            path("<int:pk>/devices/", views.devices, name="deployments_deployment_devices"),
-            path("<int:pk>/timeline/", views.timeline, name="deployments_deployment_timeline"),
+            path("<int:pk>/order/", views.order, name="deployments_deployment_order"),
+            path("<int:pk>/rows/", views.rows, name="deployments_deployment_rows"),
+            path("<int:pk>/record/", views.record, name="deployments_deployment_record"),
             self._path("export.csv", "export", self.export_view),
+            self._path("devices/<int:task>/", "device", self.device_view),
         ]
         pages = {
             "details": views.details_page,
-            "pause": views.pause,
-            "resume": views.resume,
-            "cancel": views.cancel,
-            "pace": views.pace,
+            "pause": operator_acts.pause,
+            "resume": operator_acts.resume,
+            "cancel": operator_acts.cancel,
+            "pace": operator_acts.pace,
         }
         own += [self._path(f"{name}/", name, self._page(view)) for name, view in pages.items()]
         return [*own, *super().get_urls()]
@@ -156,6 +158,9 @@ class DeploymentAdmin(RecordAdmin):
             return answer
 
         return page
+
+    def device_view(self, request: HttpRequest, pk: int, task: int) -> HttpResponse:
+        return views.device(request, self.admin_site, pk, task)
 
     def export_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         return views.export(request, pk)

@@ -34,15 +34,15 @@ INSTALLED_CODE: Final = f"({_APP} ->> 'version_code')::bigint"
 _ZONE: Final = "COALESCE(NULLIF(d.tz, ''), %(server_tz)s)"
 
 # One device at a time: a lookup by index. Many at once: one grouped pass that is hashed.
-_BUDGET_ONE: Final = """(SELECT count(*) FROM deployment_attempt a WHERE a.device_id = d.id
+BUDGET_OF_ONE: Final = """(SELECT count(*) FROM deployment_attempt a WHERE a.device_id = d.id
     AND a.apk_version_id = %(version_id)s AND a.sent_at > %(budget_since)s) >= %(retry_budget)s"""
-_BUDGET_MANY: Final = """d.id IN (SELECT a.device_id FROM deployment_attempt a
+BUDGET_OF_MANY: Final = """d.id IN (SELECT a.device_id FROM deployment_attempt a
     WHERE a.apk_version_id = %(version_id)s AND a.sent_at > %(budget_since)s
     GROUP BY a.device_id HAVING count(*) >= %(retry_budget)s)"""
 # A device has one task in flight, so this one's own says that there is no other.
-_OTHER_ONE: Final = """EXISTS (SELECT 1 FROM deployment_task o WHERE o.device_id = d.id
+OTHER_OF_ONE: Final = """EXISTS (SELECT 1 FROM deployment_task o WHERE o.device_id = d.id
     AND o.in_flight_until IS NOT NULL AND o.id <> t.id)"""
-_OTHER_MANY: Final = """t.in_flight_until IS NULL AND d.id IN (SELECT o.device_id FROM deployment_task o
+OTHER_OF_MANY: Final = """t.in_flight_until IS NULL AND d.id IN (SELECT o.device_id FROM deployment_task o
     WHERE o.in_flight_until IS NOT NULL)"""
 
 # The inventory since the last send of the bad version shows another one: a heartbeat after that attempt's end
@@ -56,40 +56,49 @@ DISPROVED: Final = f"""EXISTS (SELECT 1 FROM (SELECT a.sent_at, a.finished_at FR
                 AND n.outcome = 'succeeded' AND n.apk_version_id IN (SELECT id FROM apk_version
                     WHERE apk_id = (SELECT apk_id FROM apk_version WHERE id = %(bad_version)s)))))"""
 
-_REASON: Final = f"""CASE
-    WHEN d.status = 'retired' THEN 'device_retired'
-    WHEN %(bad_version)s::bigint IS NOT NULL AND t.attempt = 0 AND {DISPROVED} THEN 'not_affected'
-    WHEN {INSTALLED_CODE} = %(version_code)s THEN 'already_installed'
-    WHEN {INSTALLED_CODE} > %(version_code)s AND NOT %(reinstall)s THEN 'newer_installed'
-    WHEN d.sdk_int < %(min_sdk)s THEN 'sdk_too_old'
-    WHEN cardinality(%(abis)s::text[]) > 0 AND cardinality(d.abis) > 0
-        AND NOT d.abis::text[] && %(abis)s::text[] THEN 'abi_unsupported'
-    WHEN d.max_schema < %(schema)s THEN 'agent_too_old'
-    WHEN NOT (lower({_APP} ->> 'signer_sha256') = ANY(%(signers)s::text[])) THEN 'signer_mismatch'
-    WHEN %(window_over)s THEN 'window_over'
-    WHEN %(budget_matters)s AND t.error_code <> 'reinstall_incomplete' AND {{budget}} THEN 'retry_budget_spent'
-    WHEN %(held)s <> '' THEN %(held)s
-    WHEN d.hold_until > %(now)s THEN 'device_hold'
-    WHEN %(canary_closed)s AND NOT t.is_canary THEN 'canary_gate'
-    WHEN {{other}} THEN 'in_other_deployment'
-    WHEN %(all_closed)s OR {_ZONE} = ANY(%(closed_zones)s::text[]) THEN 'outside_window'
-    WHEN t.status <> 'skipped' AND t.next_run_at > %(now)s THEN 'backoff'
-    WHEN h.received_at IS NULL OR h.received_at < %(online_since)s THEN 'offline'
-    WHEN %(wifi_only)s AND h.network NOT IN ('wifi', 'ethernet') THEN 'no_wifi'
-    WHEN %(wifi_only)s AND h.metered THEN 'metered_network'
-    WHEN h.battery < %(min_battery)s THEN 'battery_low'
-    WHEN %(charging_only)s AND NOT h.charging THEN 'not_charging'
-    WHEN h.free_storage_mb < %(min_free_mb)s THEN 'low_storage'
-    WHEN %(require_doze_exempt)s AND NOT h.doze_exempt THEN 'doze_restricted'
-    WHEN h.in_call THEN 'in_call'
-    WHEN h.in_use THEN 'in_use'
-    WHEN t.status = 'skipped' AND t.next_run_at IS NOT NULL
-        AND (t.next_run_at > %(now)s OR h.received_at < t.next_run_at) THEN t.reason
-    WHEN %(pace)s <> '' THEN %(pace)s
-    ELSE 'awaiting_heartbeat' END"""
+# What is asked of a device, in order: the first that holds is its reason. Names in _GIVEN stand for reasons that
+# the terms or the task give. The page of one device shows every one of them, passed or failed.
+CONDITIONS: Final[dict[str, str]] = {
+    "device_retired": "d.status = 'retired'",
+    "not_affected": f"%(bad_version)s::bigint IS NOT NULL AND t.attempt = 0 AND {DISPROVED}",
+    "already_installed": f"{INSTALLED_CODE} = %(version_code)s",
+    "newer_installed": f"{INSTALLED_CODE} > %(version_code)s AND NOT %(reinstall)s",
+    "sdk_too_old": "d.sdk_int < %(min_sdk)s",
+    "abi_unsupported": """cardinality(%(abis)s::text[]) > 0 AND cardinality(d.abis) > 0
+        AND NOT d.abis::text[] && %(abis)s::text[]""",
+    "agent_too_old": "d.max_schema < %(schema)s",
+    "signer_mismatch": f"NOT (lower({_APP} ->> 'signer_sha256') = ANY(%(signers)s::text[]))",
+    "window_over": "%(window_over)s",
+    "retry_budget_spent": """%(budget_matters)s AND t.error_code <> 'reinstall_incomplete' AND {budget}""",
+    "held": "%(held)s <> ''",
+    "device_hold": "d.hold_until > %(now)s",
+    "canary_gate": "%(canary_closed)s AND NOT t.is_canary",
+    "in_other_deployment": "{other}",
+    "outside_window": f"%(all_closed)s OR {_ZONE} = ANY(%(closed_zones)s::text[])",
+    "backoff": "t.status <> 'skipped' AND t.next_run_at > %(now)s",
+    "offline": "h.received_at IS NULL OR h.received_at < %(online_since)s",
+    "no_wifi": "%(wifi_only)s AND h.network NOT IN ('wifi', 'ethernet')",
+    "metered_network": "%(wifi_only)s AND h.metered",
+    "battery_low": "h.battery < %(min_battery)s",
+    "not_charging": "%(charging_only)s AND NOT h.charging",
+    "low_storage": "h.free_storage_mb < %(min_free_mb)s",
+    "doze_restricted": "%(require_doze_exempt)s AND NOT h.doze_exempt",
+    "in_call": "h.in_call",
+    "in_use": "h.in_use",
+    "said_by_agent": """t.status = 'skipped' AND t.next_run_at IS NOT NULL
+        AND (t.next_run_at > %(now)s OR h.received_at < t.next_run_at)""",
+    "pace": "%(pace)s <> ''",
+}
+_GIVEN: Final = {"held": "%(held)s", "said_by_agent": "t.reason", "pace": "%(pace)s"}
 
-REASON_OF_ONE: Final = _REASON.format(budget=_BUDGET_ONE, other=_OTHER_ONE)
-REASON_OF_MANY: Final = _REASON.format(budget=_BUDGET_MANY, other=_OTHER_MANY)
+
+def _reason(budget: str, other: str) -> str:
+    cases = (f"WHEN {when} THEN {_GIVEN.get(name, repr(name))}" for name, when in CONDITIONS.items())
+    return f"CASE {' '.join(cases)} ELSE 'awaiting_heartbeat' END".format(budget=budget, other=other)
+
+
+REASON_OF_ONE: Final = _reason(BUDGET_OF_ONE, OTHER_OF_ONE)
+REASON_OF_MANY: Final = _reason(BUDGET_OF_MANY, OTHER_OF_MANY)
 
 
 def shown(reason: str) -> str:
@@ -179,6 +188,11 @@ class Terms:
             **more,
         )
 
+    @property
+    def online_since(self) -> datetime:
+        """Who was heard of later counts as online."""
+        return self.now - timedelta(minutes=settings.ONLINE_WITHIN_MIN)
+
     def params(self) -> dict[str, Any]:
         """Named SQL parameters of REASON_OF_ONE, REASON_OF_MANY, OBSERVED and REQUIRED."""
         return self._of_version() | self._of_conditions() | self._of_moment()
@@ -212,7 +226,7 @@ class Terms:
     def _of_moment(self) -> dict[str, Any]:
         return {
             "now": self.now,
-            "online_since": self.now - timedelta(minutes=settings.ONLINE_WITHIN_MIN),
+            "online_since": self.online_since,
             "online_within": f"{settings.ONLINE_WITHIN_MIN:g}",
             "budget_since": self.now - RETRY_BUDGET_PERIOD,
             "budget_matters": True,

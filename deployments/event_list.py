@@ -1,9 +1,14 @@
-"""The audit log of one deployment, oldest first, so that a page stays what it was while the log grows."""
+"""The audit log of one deployment: paged, oldest first, so that a page stays what it was while the log grows;
+and the latest for its page."""
 
-from typing import Any
+from typing import Any, Final
+
+from django.db.models import Q
 
 from deployments.models import DeploymentEvent
 from deployments.summary import find
+
+LATEST: Final = 15
 
 
 def page(
@@ -35,3 +40,10 @@ def _shape(event: DeploymentEvent) -> dict[str, Any]:
         "meta": event.meta,
         "created_at": event.created_at.isoformat(),
     }
+
+
+def latest(deployment_id: int, *, everything: bool) -> list[DeploymentEvent]:
+    """The latest events, newest first: of the deployment itself, or of its devices as well."""
+    about = Q() if everything else Q(device=None)
+    events = DeploymentEvent.objects.filter(about, deployment_id=deployment_id).select_related("device")
+    return list(events.order_by("-id")[:LATEST])

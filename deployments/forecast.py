@@ -67,7 +67,7 @@ def finish(now: datetime, plan: Plan) -> Forecast:
     end = _end(now, plan)
     if end is None:
         return Forecast(None, "window" if plan.window else pace.limited_by, _unsaid(now, plan, pace.sentence))
-    when = wording.moment(_full_minute(end), plan.zone, now)
+    when = wording.moment(wording.full_minute(end), plan.zone, now)
     text = f"Done about {when}, in {wording.since(now, end)}."
     return Forecast(end, pace.limited_by, " ".join([text, pace.sentence, *_warnings(plan)]))
 
@@ -94,10 +94,6 @@ def _last_send_sec(devices: int, plan: Plan) -> float:
     by_rate = (devices - 1) // plan.rate * RATE_WINDOW.total_seconds()
     by_concurrency = (devices - 1) // plan.concurrency * plan.install_sec
     return max(by_rate, by_concurrency)
-
-
-def _full_minute(instant: datetime) -> datetime:
-    return (instant + timedelta(seconds=59)).replace(second=0, microsecond=0)
 
 
 def _nothing(later: int) -> str:

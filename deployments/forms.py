@@ -242,8 +242,11 @@ class ReasonForm(forms.Form):
     expected_status = forms.CharField(widget=forms.HiddenInput, required=False)
 
 
-class RequiredReasonForm(ReasonForm):
+class OverrideForm(ReasonForm):
+    """Going on against a gate's verdict."""
+
     reason = forms.CharField(label="Reason", max_length=1000, help_text="Required; it is kept in the log.")
+    looked = forms.BooleanField(label="I looked at the failures")
 
 
 class PaceForm(forms.Form):
@@ -253,6 +256,7 @@ class PaceForm(forms.Form):
     concurrency = forms.IntegerField(
         label="Concurrency", min_value=1, max_value=100_000, help_text="Devices at work at once."
     )
+    expected_status = forms.CharField(widget=forms.HiddenInput, required=False)
 
 
 class EngageForm(forms.Form):

@@ -14,6 +14,7 @@ class Situation:
     counts: tasks by status, and `total`. canary, failure: as in the summary. canary_pct: its success share.
     failure_sentence: the failure limit's own words. window: a sentence while the window is shut, else "".
     by, because: who moved it into this state and what that person wrote, where there was one.
+    again: skipped devices that will be checked again.
     """
 
     status: str
@@ -26,6 +27,7 @@ class Situation:
     window: str
     by: str = ""
     because: str = ""
+    again: int = 0
 
     def of(self, *statuses: str) -> int:
         return sum(self.counts[status] for status in statuses)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from pydantic import ValidationError
 
 from apks.models import ApkVersion
-from deployments import audit, bell, dry_run, gates, moves, planner
+from deployments import audit, bell, dry_run, gates, movers, moves, planner, wording
 from deployments.locking import SHARE_SWITCH, SWITCH_LOCK, Locked, locked
 from deployments.models import Deployment, DeploymentTarget, DryRun, FleetSwitch, StartRequest
 from deployments.options import DeploymentOptions, sentences
@@ -293,12 +293,18 @@ def _cancel_tasks(deployment_id: int, now: datetime, actor: Actor) -> None:
 
 
 def change_pace(
-    actor: Actor, deployment_id: int, *, rate: int | None = None, concurrency: int | None = None
+    actor: Actor,
+    deployment_id: int,
+    *,
+    rate: int | None = None,
+    concurrency: int | None = None,
+    expected_status: str | None = None,
 ) -> None:
     """The one thing about a live deployment that may change."""
     actor.require("deployments.operate_deployment")
     with locked(deployment_id) as held:
         deployment = held.deployment
+        check_expected(deployment, expected_status)
         if deployment.status in TERMINAL:
             raise moves.not_legal(deployment, "faster or slower")
         wanted = {"rate": rate, "concurrency": concurrency}
@@ -326,8 +332,10 @@ def _check_options(options: dict[str, Any]) -> None:
 
 def check_expected(deployment: Deployment, expected_status: str | None) -> None:
     if expected_status is not None and expected_status != deployment.status:
+        moved = movers.that_moved(deployment)
+        how = f" {wording.since(moved.at, timezone.now())} ago by {moved.by}" if moved else ""
         raise Conflict(
-            f"The deployment is {DeploymentStatus(deployment.status).label.lower()} by now.",
+            f"State changed{how}: now {DeploymentStatus(deployment.status).label.lower()}.",
             slug="stale_status",
             extra={"current_status": deployment.status},
         )

@@ -356,6 +356,12 @@ class DeploymentEvent(models.Model):
         indexes: ClassVar = [
             # Timeline of a deployment, newest first.
             models.Index(name="deployment_event_timeline", fields=["deployment", "id"]),
+            # The same of the deployment itself, among a hundred thousand events of its devices.
+            models.Index(
+                name="deployment_event_of_itself",
+                fields=["deployment", "id"],
+                condition=Q(device__isnull=True),
+            ),
             # Timeline of one device.
             models.Index(
                 name="deployment_event_of_device", fields=["device", "id"], condition=Q(device__isnull=False)

@@ -1,5 +1,6 @@
 """One deployment in numbers, from one query over its tasks, so that header, bar, reasons, table and CSV agree."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -9,7 +10,7 @@ from django.db.models import Count, OuterRef, Subquery
 from django.utils import timezone
 
 from apks.models import ApkVersion
-from deployments import eligibility, measures, retrying, rollback, shared_numbers, way_back
+from deployments import eligibility, measures, moment, retrying, rollback, shared_numbers, way_back
 from deployments.eligibility import REASON_OF_MANY, Terms, shown
 from deployments.measures import Canary
 from deployments.models import Deployment, DeploymentTask, FleetSwitch
@@ -18,17 +19,22 @@ from deployments.states import REASONS, DeploymentStatus, TaskStatus
 from deployments.way_back import WayBack
 from mdm.problems import NotFound
 
-_NUMBERS: Final = f"""SELECT status, reason, count(*) FROM (
-    SELECT t.status, {shown(REASON_OF_MANY)} AS reason FROM deployment_task t
+_NUMBERS: Final = f"""SELECT status, ended, reason, count(*) FROM (
+    SELECT t.status, t.finished_at IS NOT NULL AS ended, {shown(REASON_OF_MANY)} AS reason FROM deployment_task t
     JOIN device d ON d.id = t.device_id LEFT JOIN heartbeat h ON h.device_id = d.id
-    WHERE t.deployment_id = %(id)s) tasks GROUP BY status, reason"""
+    WHERE t.deployment_id = %(id)s) tasks GROUP BY status, ended, reason"""
+# What the pages show beyond the body of the API.
+_OF_PAGES: Final = ("waiting", "ended", "moment", "way_back")
 
 
 def summary(deployment_id: int) -> dict[str, Any]:
     """The body of `GET /v1/deployments/{id}`. The numbers are at most a second old and say so. NotFound."""
     deployment = find(deployment_id)
     counted = numbers(deployment)
-    return header(deployment) | _links(deployment, counted.pop("way_back")) | counted
+    links = _links(deployment, counted["way_back"])
+    return (
+        header(deployment) | links | {name: value for name, value in counted.items() if name not in _OF_PAGES}
+    )
 
 
 def _links(deployment: Any, way: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +104,10 @@ def header(deployment: Deployment) -> dict[str, Any]:
 
 
 def numbers(deployment: Deployment) -> dict[str, Any]:
-    """Counts, reasons, canary and failure limit. A change of state is seen at once, the rest within a second."""
+    """Counts, reasons, canary and failure limit. A change of state is seen at once, the rest within a second.
+
+    `waiting` and `ended` are the reasons again, told apart: of devices that may still be sent to (skipped ones
+    that will be checked again among them), and of those that have ended. `moment`: deployments.moment."""
     return shared_numbers.fresh(deployment, _count)
 
 
@@ -126,6 +135,7 @@ def _count(deployment: Deployment) -> dict[str, Any]:
             "limit_pct": options.failure_pct,
         },
         "way_back": _way_back(deployment),
+        "moment": moment.measure(deployment, options, now),
         "as_of": _iso(now),
     }
 
@@ -138,25 +148,35 @@ def _way_back(deployment: Deployment) -> Mapping[str, Any]:
     return way_back.shape(way, way.why_not)
 
 
-def _rows(deployment: Deployment, measured: Terms) -> list[tuple[str, str, int]]:
+def _rows(deployment: Deployment, measured: Terms) -> list[tuple[str, bool, str, int]]:
     with connection.cursor() as cursor:
         cursor.execute(_NUMBERS, measured.params() | {"id": deployment.pk})
         return list(cursor.fetchall())
 
 
-def _tally(rows: Iterable[tuple[str, str, int]]) -> dict[str, Any]:
+def _tally(rows: Iterable[tuple[str, bool, str, int]]) -> dict[str, Any]:
     counts = dict.fromkeys(TaskStatus.values, 0)
-    reasons: dict[str, int] = {}
-    for status, reason, count in rows:
+    reasons, waiting, ended = Counter[str](), Counter[str](), Counter[str]()
+    for status, final, reason, count in rows:
         counts[status] += count
         if reason:
-            reasons[reason] = reasons.get(reason, 0) + count
-    known = [code for code in REASONS if code in reasons]
-    ordered = [*known, *sorted(set(reasons) - set(known))]
+            reasons[reason] += count
+            (ended if final else waiting)[reason] += count
     return {
         "counts": counts | {"total": sum(counts.values())},
-        "reasons": [{"reason": reason, "count": reasons[reason]} for reason in ordered],
+        "reasons": _in_order(reasons),
+        "waiting": _in_order(waiting),
+        "ended": _in_order(ended),
     }
+
+
+def _in_order(counted: Counter[str]) -> list[dict[str, Any]]:
+    """By precedence, error codes after the reasons."""
+    known = [code for code in REASONS if code in counted]
+    return [
+        {"reason": reason, "count": counted[reason]}
+        for reason in [*known, *sorted(set(counted) - set(known))]
+    ]
 
 
 def terms(deployment: Deployment, options: DeploymentOptions, canary: Canary | None, now: datetime) -> Terms:

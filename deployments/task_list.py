@@ -39,6 +39,9 @@ _ROWS: Final = f"""SELECT t.id, t.device_id, COALESCE(NULLIF(d.alias, ''), d.ser
     t.next_run_at, t.sent_at, t.finished_at, t.updated_at"""
 _FROM: Final = """FROM deployment_task t JOIN device d ON d.id = t.device_id
     LEFT JOIN heartbeat h ON h.device_id = d.id WHERE t.deployment_id = %(id)s"""
+_SLICE: Final = "ORDER BY t.id LIMIT %(limit)s OFFSET %(offset)s"
+_ORDER: Final = """SELECT count(*), COALESCE(string_agg(step::text, ',' ORDER BY id), '') FROM (
+    SELECT t.id, t.id - lag(t.id, 1, 0::bigint) OVER (ORDER BY t.id) AS step {rows}) steps"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +64,31 @@ class Filter:
             conditions.append(f"({shown(REASON_OF_MANY)}) = %(reason)s")
         return " AND ".join(conditions)
 
-    def params(self) -> dict[str, Any]:
+    def rows_sql(self) -> str:
+        """The tasks under the filter; without their devices where nothing is asked of those."""
+        tasks = "FROM deployment_task t WHERE t.deployment_id = %(id)s"
+        return f"{_FROM if self.reason or self.query else tasks}{self.sql()}"
+
+    def fits(self, status: str, reason: str | None) -> bool:
+        """Whether status and reason are those asked for; what a device is called is not looked at again."""
+        return status in (self.statuses() or [status]) and self.reason in ("", reason)
+
+    def statuses(self) -> list[str]:
+        """Invalid where one is none."""
         statuses = [part.strip() for part in self.status.split(",") if part.strip()]
         if unknown := sorted(set(statuses) - set(TaskStatus.values)):
             raise Invalid(
                 f"There is no status {', '.join(unknown)}.",
                 errors={"status": f"One of {', '.join(TaskStatus.values)}."},
             )
+        return statuses
+
+    def params(self) -> dict[str, Any]:
         escaped = self.query.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        return {"statuses": statuses, "pattern": f"%{escaped}%", "reason": self.reason}
+        return {"statuses": self.statuses(), "pattern": f"%{escaped}%", "reason": self.reason}
+
+
+ANY: Final = Filter()
 
 
 def page(
@@ -87,10 +106,7 @@ def page(
     wanted, terms = Filter(status, reason, query), summary.terms_of(deployment)
     total = count(deployment, terms, wanted)
     if after is None:
-        rows = _fetch(
-            deployment, terms, wanted, "ORDER BY t.id LIMIT %(limit)s OFFSET %(offset)s",
-            limit=page_size, offset=(page - 1) * page_size,
-        )  # fmt: skip
+        rows = _fetch(deployment, terms, wanted, _SLICE, limit=page_size, offset=(page - 1) * page_size)
         more: dict[str, Any] = {}
     else:
         rows = _keyset(deployment, terms, wanted, after, page_size)
@@ -104,9 +120,33 @@ def page(
     }
 
 
+def rows(deployment: Deployment, wanted: Filter, *, limit: int, offset: int) -> list[dict[str, Any]]:
+    """A slice of the list. Invalid."""
+    terms = summary.terms_of(deployment)
+    found = _fetch(deployment, terms, wanted, _SLICE, limit=limit, offset=offset)
+    return [_shape(row) for row in found]
+
+
+def rows_of(deployment: Deployment, ids: list[int]) -> list[dict[str, Any]]:
+    """These tasks, as far as they are of this deployment."""
+    terms = summary.terms_of(deployment)
+    found = _fetch(deployment, terms, Filter(), "AND t.id = ANY(%(ids)s) ORDER BY t.id", ids=ids)
+    return [_shape(row) for row in found]
+
+
+def order(deployment: Deployment, wanted: Filter) -> tuple[int, str]:
+    """How many rows the list has, and the way from each id to the next: "1000001,1,1,3" is 1000001, 1000002,
+    1000003, 1000006. A hundred thousand ids in a row are next to nothing once compressed. Invalid."""
+    with connection.cursor() as cursor:
+        params = _params(deployment, summary.terms_of(deployment), wanted)
+        cursor.execute(_ORDER.format(rows=wanted.rows_sql()), params)
+        count, steps = cursor.fetchone() or (0, "")
+    return count, steps
+
+
 def count(deployment: Deployment, terms: Terms, wanted: Filter) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) {_FROM}{wanted.sql()}", _params(deployment, terms, wanted))
+        cursor.execute(f"SELECT count(*) {wanted.rows_sql()}", _params(deployment, terms, wanted))
         row = cursor.fetchone()
     return int(row[0]) if row else 0
 
@@ -130,7 +170,7 @@ def _keyset(
 
 
 def _fetch(
-    deployment: Deployment, terms: Terms, wanted: Filter, tail: str, **more: int
+    deployment: Deployment, terms: Terms, wanted: Filter, tail: str, **more: Any
 ) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         params = _params(deployment, terms, wanted) | more

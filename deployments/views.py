@@ -1,34 +1,36 @@
-"""The pages of one deployment: details, their live parts, and what a person does with it."""
+"""The page of one deployment and its parts that are refreshed alone. What a person does there: operator_acts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
-from deployments import details, lifecycle, option_words, summary
+from deployments import details, device_table, event_list, one_device, option_words, summary, task_list
 from deployments.export import csv_response
-from deployments.forms import PaceForm, ReasonForm, RequiredReasonForm
 from deployments.models import Deployment
-from deployments.states import GATE_STOPS, IN_FLIGHT, PEOPLE_GROUPS, TERMINAL, WAITING, TaskStatus
+from deployments.states import PEOPLE_GROUPS, TERMINAL, TaskStatus
 from deployments.task_list import Filter
-from mdm.admin_site import Act, act_page, person, refuse
+from mdm.admin_site import person, refuse
 from mdm.problems import Invalid, Problem
+from mdm.wire_types import as_id
 
 VIEW: Final = "deployments.view_deployment"
 OPERATE: Final = "deployments.operate_deployment"
 MAX_PAGE: Final = 1_000_000
 
 
-def _found(deployment_id: int) -> Deployment:
+def found(deployment_id: int) -> Deployment:
+    """Django's 404 where there is none."""
     try:
         return summary.find(deployment_id)
     except Problem as problem:
@@ -36,8 +38,8 @@ def _found(deployment_id: int) -> Deployment:
         raise
 
 
-def _url(name: str, deployment_id: int) -> str:
-    return reverse(f"admin:deployments_deployment_{name}", args=[deployment_id])
+def url(name: str, *of: int) -> str:
+    return reverse(f"admin:deployments_deployment_{name}", args=of)
 
 
 def _wanted(request: HttpRequest) -> tuple[Filter, int]:
@@ -47,7 +49,12 @@ def _wanted(request: HttpRequest) -> tuple[Filter, int]:
     }
     page = request.GET.get("page", "")
     number = int(page) if page.isdecimal() and page.isascii() and len(page) < 8 else 1
-    return Filter(**given), min(max(number, 1), MAX_PAGE)
+    wanted = Filter(**given)
+    try:
+        wanted.statuses()
+    except Invalid:  # an address that somebody typed
+        wanted = Filter(query=wanted.query)
+    return wanted, min(max(number, 1), MAX_PAGE)
 
 
 def _link(wanted: Filter) -> str:
@@ -56,24 +63,24 @@ def _link(wanted: Filter) -> str:
     return urlencode({name: value for name, value in given.items() if value})
 
 
-def _table(deployment: Deployment, wanted: Filter, page: int) -> dict[str, Any]:
-    try:
-        found = details.devices(deployment, wanted, page)
-    except Invalid:  # an address that somebody typed
-        wanted = Filter(query=wanted.query)
-        found = details.devices(deployment, wanted, page)
-    return {"table": found, "wanted": wanted, "filters": _link(wanted)}
+def _table(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    wanted, page = _wanted(request)
+    return {
+        "table": device_table.page(deployment, wanted, page),
+        "now": timezone.now(),
+        "wanted": wanted,
+        "filters": _link(wanted),
+        "status_choices": _status_choices(),
+    }
 
 
-def _urls(deployment_id: int) -> dict[str, str]:
-    names = ("details", "live", "devices", "timeline", "pause", "resume", "cancel", "pace", "export")
-    return {name: _url(name, deployment_id) for name in names}
+_PARTS: Final = ("details", "live", "order", "rows", "record", "pause", "resume", "cancel", "pace", "export")
 
 
 def _context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     actor = person(request)
     return {
-        "urls": _urls(deployment.pk),
+        "urls": {name: url(name, deployment.pk) for name in _PARTS},
         "may_operate": actor.may(OPERATE) and deployment.status not in TERMINAL,
         "may_export": actor.may("deployments.export_deployment"),
     }
@@ -82,21 +89,17 @@ def _context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
 def details_page(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> HttpResponse:
     if not person(request).may(VIEW):
         raise PermissionDenied("Your account may not see deployments.")
-    deployment = _found(deployment_id)
-    wanted, page = _wanted(request)
+    deployment = found(deployment_id)
     moving = details.live(deployment)
-    numbers = _numbers_html(request, deployment, moving)
     context = {
         **site.each_context(request),
         "title": f"{deployment.to_version} → {deployment.target.get_scope_display().lower()}",
         "deployment": deployment,
-        "options_in_words": option_words.in_words(deployment.options),
-        **_context(request, deployment),
-        **_table(deployment, wanted, page),
-        **_live_context(deployment, numbers),
-        "status_choices": _status_choices(),
         "reason_choices": moving["reasons"],
-        **_events(request, deployment),
+        **_context(request, deployment),
+        **_table(request, deployment),
+        **_live(request, deployment, moving),
+        **_record(request, deployment),
     }
     return TemplateResponse(request, "nx/details.html", context)
 
@@ -106,17 +109,27 @@ def _status_choices() -> list[tuple[str, str]]:
     return groups + [(status.value, status.label) for status in TaskStatus]
 
 
-def _numbers_html(request: HttpRequest, deployment: Deployment, moving: dict[str, Any]) -> str:
-    return render_to_string("nx/_numbers.html", moving | _context(request, deployment), request)
-
-
-def _live_context(deployment: Deployment, numbers: str) -> dict[str, Any]:
+def _live(request: HttpRequest, deployment: Deployment, moving: dict[str, Any]) -> dict[str, Any]:
     """`version` tells two states of the numbers apart, so that what has not changed is not sent again."""
+    numbers = render_to_string("nx/_numbers.html", moving | _context(request, deployment), request)
     version = sha256(numbers.encode()).hexdigest()[:16]
-    return {"numbers": numbers, "version": version, "terminal": deployment.status in TERMINAL}
+    total = moving["counts"]["total"]
+    return {"numbers": numbers, "total": total, "version": version, "terminal": deployment.status in TERMINAL}
 
 
-def _fragment(view: Callable[[HttpRequest, int], HttpResponse]) -> Callable[[HttpRequest, int], HttpResponse]:
+def _record(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    everything = request.GET.get("events") == "all"
+    return {
+        "events": event_list.latest(deployment.pk, everything=everything),
+        "everything": everything,
+        "target_words": details.target_words(deployment),
+        "options_in_words": option_words.in_words(deployment.options),
+    }
+
+
+def _fragment(
+    view: Callable[[HttpRequest, Deployment], HttpResponse],
+) -> Callable[[HttpRequest, int], HttpResponse]:
     """A part of a page: whoever is signed out gets a 401 instead of a login page in the middle of it."""
 
     @never_cache
@@ -125,159 +138,70 @@ def _fragment(view: Callable[[HttpRequest, int], HttpResponse]) -> Callable[[Htt
             return HttpResponse("Signed out.", status=401, content_type="text/plain")
         if not person(request).may(VIEW):
             return HttpResponse("Not allowed.", status=403, content_type="text/plain")
-        return view(request, pk)
+        return view(request, found(pk))
 
     return answer
 
 
 @_fragment
-def live(request: HttpRequest, deployment_id: int) -> HttpResponse:
+def live(request: HttpRequest, deployment: Deployment) -> HttpResponse:
     """The moving numbers; 204 where they are what the page shows already."""
-    deployment = _found(deployment_id)
-    context = _live_context(deployment, _numbers_html(request, deployment, details.live(deployment)))
+    context = _live(request, deployment, details.live(deployment))
     if request.GET.get("version") == context["version"]:
         return HttpResponse(status=204)
     return HttpResponse(render_to_string("nx/_live.html", context, request))
 
 
 @_fragment
-def devices(request: HttpRequest, deployment_id: int) -> HttpResponse:
-    """The device table under the filters of the address."""
-    deployment = _found(deployment_id)
-    context = _table(deployment, *_wanted(request)) | {"urls": _urls(deployment_id)}
-    return HttpResponse(render_to_string("nx/_devices.html", context, request))
+def order(request: HttpRequest, deployment: Deployment) -> HttpResponse:
+    """Which rows the device table has under the filters of the address, in order (task_list.order)."""
+    wanted, _ = _wanted(request)
+    count, steps = task_list.order(deployment, wanted)
+    return JsonResponse({"count": count, "steps": steps})
 
 
 @_fragment
-def timeline(request: HttpRequest, deployment_id: int) -> HttpResponse:
-    """The latest events."""
-    context = _events(request, _found(deployment_id)) | {"urls": _urls(deployment_id)}
-    return HttpResponse(render_to_string("nx/_timeline.html", context, request))
+def rows(request: HttpRequest, deployment: Deployment) -> HttpResponse:
+    """The rows with the given ids, at most 200; those that are no longer under the filters are marked."""
+    given = request.GET.get("ids", "")[:4000].split(",")
+    ids = [known for text in given if (known := as_id(text))]
+    wanted, _ = _wanted(request)
+    found = device_table.some(deployment, ids, wanted)
+    context = {"rows": found, "deployment": deployment, "now": timezone.now()}
+    return HttpResponse(render_to_string("nx/_device_rows.html", context, request))
 
 
-def _events(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
-    everything = request.GET.get("events") == "all"
-    return {"events": details.timeline(deployment.pk, everything=everything), "everything": everything}
+@_fragment
+def record(request: HttpRequest, deployment: Deployment) -> HttpResponse:
+    """The options, which a change of pace changes, and the latest events."""
+    context = _record(request, deployment) | _context(request, deployment)
+    return HttpResponse(render_to_string("nx/_record.html", context, request))
+
+
+def device(request: HttpRequest, site: admin.AdminSite, deployment_id: int, task_id: int) -> HttpResponse:
+    """One device of the deployment: a page, or the inside of the drawer."""
+    actor = person(request)
+    if not actor.may(VIEW):
+        raise PermissionDenied("Your account may not see deployments.")
+    shown = one_device.show(deployment_id, task_id)
+    if shown is None:
+        raise Http404("There is no such device in this deployment.")
+    crumbs = [
+        ("Deployments", reverse("admin:deployments_deployment_changelist")),
+        (str(shown["deployment"]), url("details", deployment_id)),
+    ]
+    context = shown | {"title": shown["name"], "crumbs": crumbs}
+    if request.htmx:  # type: ignore[attr-defined]  # the drawer
+        return HttpResponse(render_to_string("nx/_one_device.html", context, request))
+    return TemplateResponse(request, "nx/one_device.html", {**site.each_context(request), **context})
 
 
 def export(request: HttpRequest, deployment_id: int) -> HttpResponseBase:
-    wanted, _ = _wanted(request)
+    given = {
+        name: request.GET.get(name, "")[:200].replace("\0", "") for name in ("status", "reason", "query")
+    }
     try:
-        return csv_response(
-            person(request), deployment_id, status=wanted.status, reason=wanted.reason, query=wanted.query
-        )
+        return csv_response(person(request), deployment_id, **given)
     except Problem as problem:
         refuse(problem)
         return HttpResponse(problem.detail, status=problem.status, content_type="text/plain")
-
-
-def _act(request: HttpRequest, site: admin.AdminSite, deployment: Deployment, act: Act) -> HttpResponse:
-    crumbs = [
-        ("Deployments", reverse("admin:deployments_deployment_changelist")),
-        (f"#{deployment.pk} {deployment.to_version}", act.back),
-    ]
-    return act_page(request, site, act, crumbs)
-
-
-def _move(
-    request: HttpRequest, deployment: Deployment, verb: Callable[..., None], done: str, **more: Any
-) -> Act:
-    """An act that takes a reason and the state that the person saw."""
-
-    def carry_out(data: Mapping[str, Any]) -> str:
-        verb(
-            person(request),
-            deployment.pk,
-            reason=str(data["reason"]).strip(),
-            expected_status=data["expected_status"] or None,
-        )
-        return done
-
-    more.setdefault("form_class", ReasonForm)
-    return Act(
-        back=_url("details", deployment.pk),
-        permission=OPERATE,
-        carry_out=carry_out,
-        initial={"expected_status": deployment.status},
-        **more,
-    )
-
-
-def pause(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> HttpResponse:
-    deployment = _found(deployment_id)
-    act = _move(
-        request,
-        deployment,
-        lifecycle.pause,
-        "Paused. Devices that have started will finish.",
-        title=f"Pause deployment #{deployment_id}",
-        button="Pause deployment",
-        lines=["Nothing new is sent; devices that have started will finish."],
-    )
-    return _act(request, site, deployment, act)
-
-
-def resume(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> HttpResponse:
-    deployment = _found(deployment_id)
-    override = deployment.paused_reason in GATE_STOPS
-    waiting = sum(summary.numbers(deployment)["counts"][status] for status in WAITING)
-    lines = [f"{waiting:,} devices are waiting and will be sent to, within rate and concurrency."]
-    if override:
-        lines.insert(0, f"{deployment.get_paused_reason_display()}. Going on overrides that verdict.")
-    act = _move(
-        request,
-        deployment,
-        lifecycle.resume,
-        "Resumed.",
-        title=f"Resume deployment #{deployment_id}",
-        button=f"Resume for {waiting:,} devices",
-        lines=lines,
-        form_class=RequiredReasonForm if override else ReasonForm,
-        keep="Keep it paused",
-    )
-    return _act(request, site, deployment, act)
-
-
-def cancel(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> HttpResponse:
-    deployment = _found(deployment_id)
-    counts = summary.numbers(deployment)["counts"]
-    waiting, at_work = (sum(counts[status] for status in of) for of in (WAITING, IN_FLIGHT))
-    act = _move(
-        request,
-        deployment,
-        lifecycle.cancel,
-        "Canceled.",
-        title=f"Cancel deployment #{deployment_id}",
-        button=f"Cancel deployment for {waiting + at_work:,} devices",
-        lines=[
-            f"{waiting:,} not started: will not start.",
-            f"{at_work:,} in progress: told to stop; one that is installing already may finish.",
-            f"{counts['succeeded']:,} done: keep the version.",
-            "It cannot be started again; create a new deployment.",
-        ],
-        danger=True,
-        keep="Keep it as it is",
-    )
-    return _act(request, site, deployment, act)
-
-
-def pace(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> HttpResponse:
-    deployment = _found(deployment_id)
-
-    def carry_out(data: Mapping[str, Any]) -> str:
-        lifecycle.change_pace(
-            person(request), deployment_id, rate=data["rate"], concurrency=data["concurrency"]
-        )
-        return f"The pace is now {data['rate']:,} per minute and {data['concurrency']:,} at once."
-
-    act = Act(
-        title=f"Change the pace of deployment #{deployment_id}",
-        button="Change pace",
-        back=_url("details", deployment_id),
-        permission=OPERATE,
-        carry_out=carry_out,
-        form_class=PaceForm,
-        initial={name: deployment.options[name] for name in ("rate", "concurrency")},
-        lines=["Nothing else about a live deployment can be changed."],
-    )
-    return _act(request, site, deployment, act)

@@ -33,6 +33,11 @@ def moment(instant: datetime, zone: ZoneInfo, now: datetime) -> str:
     return f"{text} {zone.key} ({other_day}{_clock(utc)} UTC)"
 
 
+def full_minute(instant: datetime) -> datetime:
+    """The next full minute, so that what is said does not change with every look."""
+    return (instant + timedelta(seconds=59)).replace(second=0, microsecond=0)
+
+
 def _day(local: datetime) -> str:
     return f"{local:%a} {local.day} {local:%b}"
 

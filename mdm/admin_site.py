@@ -12,6 +12,7 @@ from django.core.paginator import Paginator
 from django.db import models
 from django.forms import DateTimeField, DateTimeInput, Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -130,7 +131,8 @@ def add_problem(form: Form, problem: Problem) -> None:
 class Act:
     """One thing a person does on a page of its own: it says what will happen, asks what is needed, does it.
 
-    `carry_out` gets the cleaned data and returns the sentence of success, or the answer itself.
+    `carry_out` gets the cleaned data and returns the sentence of success, or the answer itself. `shown` makes the
+    answer to a dialog out of that sentence; without it the page below is loaded anew.
     """
 
     title: str
@@ -143,6 +145,7 @@ class Act:
     initial: Mapping[str, Any] = field(default_factory=dict)
     danger: bool = False
     keep: str = "Go back"
+    shown: Callable[[HttpRequest, str], HttpResponse] | None = None
 
 
 def act_page(
@@ -163,15 +166,30 @@ def act_page(
         try:
             done = act.carry_out(form.cleaned_data)
         except Problem as problem:
-            refuse(problem)
+            if not _in_dialog(request):
+                refuse(problem)
             add_problem(form, problem)
             status = problem.status
         else:
-            return done if isinstance(done, HttpResponse) else _back(request, act, done)
-    context = {**site.each_context(request), "title": act.title, "act": act, "form": form, "crumbs": crumbs}
-    return TemplateResponse(request, "nx/act.html", context, status=status)
+            return _done(request, act, done)
+    context = {"title": act.title, "act": act, "form": form, "crumbs": crumbs, "refused": status != 200}
+    if _in_dialog(request):
+        context["in_dialog"] = True
+        return HttpResponse(render_to_string("nx/_act_form.html", context, request), status=status)
+    return TemplateResponse(request, "nx/act.html", {**site.each_context(request), **context}, status=status)
 
 
-def _back(request: HttpRequest, act: Act, sentence: str) -> HttpResponse:
-    messages.success(request, sentence)
-    return HttpResponseRedirect(act.back)
+def _in_dialog(request: HttpRequest) -> bool:
+    """Whether a script asks, which shows the answer over the page that the person is on."""
+    return bool(request.htmx)  # type: ignore[attr-defined]  # set by the middleware
+
+
+def _done(request: HttpRequest, act: Act, done: str | HttpResponse) -> HttpResponse:
+    if isinstance(done, str):
+        if _in_dialog(request) and act.shown:
+            return act.shown(request, done)
+        messages.success(request, done)
+        done = HttpResponseRedirect(act.back)
+    if _in_dialog(request) and "Location" in done.headers:
+        return HttpResponse(status=204, headers={"HX-Redirect": done.headers["Location"]})
+    return done

@@ -1,44 +1,47 @@
-"""Tags and filters of our pages: times with their zone, drawn bars, the banner and the home panel."""
+"""Tags and filters of our pages: times with their zone, drawings, the banner and the home panel."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from django import template
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from deployments import details, home
-from deployments.details import Group
+from deployments import details, drawing, home, wording
 from mdm.admin_site import person, time_html
 
 register = template.Library()
-
-BAR_WIDTH: Final = 1000
-GAP: Final = 3
-# A share too small to see would be a lie by omission.
-LEAST: Final = 6
-
-# 24 by 24, drawn with strokes in the colour of the text beside them.
-_ICONS: Final = {
-    "succeeded": "M5 13l4 4L19 7",
-    "in_progress": "M4 12a8 8 0 0 1 14-5l2 2M20 4v5h-5M20 12a8 8 0 0 1-14 5l-2-2M4 20v-5h5",
-    "queued": "M12 3a9 9 0 1 0 0 18a9 9 0 1 0 0-18M12 7v5l3 3",
-    "failed": "M6 6l12 12M18 6L6 18",
-    "skipped": "M12 3a9 9 0 1 0 0 18a9 9 0 1 0 0-18M6 6l12 12",
-    "paused": "M8 5v14M16 5v14",
-    "running": "M7 4l12 8l-12 8z",
-    "complete": "M5 13l4 4L19 7",
-    "canceled": "M12 3a9 9 0 1 0 0 18a9 9 0 1 0 0-18M6 6l12 12",
-    "stop": "M8 3h8l5 5v8l-5 5H8l-5-5V8z",
-    "warning": "M12 3L2 20h20zM12 10v4M12 17v.5",
-}
+register.simple_tag(drawing.icon)
+register.simple_tag(drawing.meter)
+register.simple_tag(drawing.sparkline)
 
 
 @register.filter
 def when(moment: datetime | None, missing: str = "–") -> SafeString:
     return time_html(moment, missing)
+
+
+@register.filter
+def when_short(moment: datetime, now: datetime) -> SafeString:
+    """Where there is little room: without the year while it is this one."""
+    words = (
+        f"{moment:%-d %b} {'' if moment.year == now.year else f'{moment:%Y} '}{moment:%H:%M:%S} {moment:%Z}"
+    )
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(timespec="seconds"), words)
+
+
+@register.filter
+def ago(moment: datetime, now: datetime) -> SafeString:
+    """ "3 min ago", with the moment itself for machines and on pointing."""
+    words = f"{wording.since(moment, now)} ago"
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        moment.isoformat(timespec="seconds"),
+        moment.strftime("%-d %b %Y %H:%M:%S UTC"),
+        words,
+    )
 
 
 @register.filter
@@ -55,70 +58,9 @@ def cut(text: str | None, length: int) -> str:
 
 
 @register.simple_tag
-def icon(name: str) -> SafeString:
-    return format_html(
-        '<svg class="nx-icon" viewBox="0 0 24 24" width="16" height="16" aria-hidden="true" focusable="false">'
-        '<path d="{}"/></svg>',
-        _ICONS[name],
-    )
-
-
-@register.simple_tag
 def progress_bar(counts: Mapping[str, int]) -> SafeString:
     """The five groups as one bar whose label says the same in words."""
-    return bar(details.groups(counts))
-
-
-def bar(groups: Iterable[Group]) -> SafeString:
-    shown = [group for group in groups if group.count]
-    label = ", ".join(f"{group.count:,} {group.label.lower()}" for group in shown) or "no devices yet"
-    return format_html(
-        '<svg class="nx-bar" role="img" aria-label="{}" viewBox="0 0 {} 20" preserveAspectRatio="none">'
-        '<rect class="nx-fill-empty" width="{}" height="20"/>{}</svg>',
-        label,
-        BAR_WIDTH,
-        BAR_WIDTH,
-        format_html_join(
-            "",
-            '<rect class="nx-fill-{}" x="{}" width="{}" height="20"/>{}',
-            ((name, x, width, _hatch(name, x, width)) for name, x, width in _segments(shown)),
-        ),
-    )
-
-
-def _segments(groups: list[Group]) -> list[tuple[str, int, int]]:
-    """Name, start and width of each: in proportion, none too small to see, a gap between neighbours."""
-    room = BAR_WIDTH - GAP * (len(groups) - 1) - LEAST * len(groups)
-    total = sum(group.count for group in groups)
-    found, x = [], 0
-    for group in groups:
-        width = LEAST + room * group.count // total
-        found.append((group.name, x, width))
-        x += width + GAP
-    return found
-
-
-def _hatch(name: str, x: int, width: int) -> SafeString:
-    """Failed differs by pattern as well as by colour."""
-    starts = range(x, x + width - 9, 14) if name == "failed" else range(0)
-    lines = [(start, start + 10) for start in starts]
-    return format_html_join("", '<path class="nx-hatch" d="M{} 20L{} 0"/>', lines)
-
-
-@register.simple_tag
-def meter(part: int, whole: int, limit_pct: int, label: str) -> SafeString:
-    """A share of a whole as a bar with its limit as a line; the numbers stand in `label`."""
-    share = min(BAR_WIDTH, part * BAR_WIDTH // whole) if whole else 0
-    return format_html(
-        '<svg class="nx-meter" role="img" aria-label="{}" viewBox="0 0 {} 20" preserveAspectRatio="none">'
-        '<rect class="nx-fill-empty" width="{}" height="20"/><rect class="nx-fill-share" width="{}" height="20"/>'
-        '<path class="nx-limit" d="M{} 0V20"/></svg>',
-        label,
-        BAR_WIDTH,
-        BAR_WIDTH,
-        share,
-        limit_pct * BAR_WIDTH // 100,
-    )
+    return drawing.bar(details.groups(counts))
 
 
 def _signed_in(request: HttpRequest) -> bool:
