@@ -137,6 +137,7 @@ MIDDLEWARE = [
     "mdm.proxies.TrustedProxyMiddleware",  # before anything that asks whether the request was https
     "django.middleware.security.SecurityMiddleware",
     "agent_api.fast_lane.AgentFastLane",  # agents need nothing of what follows
+    "mdm.compression.TextCompression",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
