@@ -15,6 +15,7 @@ TOPICS: Final = (
     "canceling",
     "ticking",
     "summaries",
+    "pages",
     "idle",
 )
 

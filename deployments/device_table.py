@@ -29,14 +29,16 @@ _SEEN: Final = f"""SELECT t.id, d.serial, d.model,
 def page(deployment: Deployment, wanted: Filter, number: int) -> dict[str, Any]:
     """One page: the rows of the task list, with the words and readings of each. Invalid."""
     count = counted(deployment, wanted)
-    items = task_list.rows(deployment, wanted, limit=ROWS, offset=(number - 1) * ROWS)
+    terms = summary.terms_of(deployment)
+    items = task_list.rows(deployment, terms, wanted, limit=ROWS, offset=(number - 1) * ROWS)
     pages = max(1, -(-count // ROWS))
-    return {"rows": in_words(deployment, items), "count": count, "page": number, "pages": pages}
+    return {"rows": in_words(items, terms), "count": count, "page": number, "pages": pages}
 
 
 def some(deployment: Deployment, ids: list[int], wanted: Filter = ANY) -> list[dict[str, Any]]:
     """The rows of these tasks of the deployment, as many as there are. `left`: it was under the filter once."""
-    rows = in_words(deployment, task_list.rows_of(deployment, ids[:MOST_ROWS]))
+    terms = summary.terms_of(deployment)
+    rows = in_words(task_list.rows_of(deployment, terms, ids[:MOST_ROWS]), terms)
     return [row | {"left": not wanted.fits(row["status"], row["reason"])} for row in rows]
 
 
@@ -51,11 +53,9 @@ def counted(deployment: Deployment, wanted: Filter) -> int:
     return sum(numbers["counts"][status] for status in statuses or ["total"])
 
 
-def in_words(deployment: Deployment, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    if not items:
-        return []
-    terms = summary.terms_of(deployment)
-    seen = _seen(items, terms)
+def in_words(items: list[dict[str, Any]], terms: Terms) -> list[dict[str, Any]]:
+    """With what was observed and is required, in words."""
+    seen = _seen(items, terms) if items else {}
     return [_row(item, seen[item["id"]], terms.online_since) for item in items if item["id"] in seen]
 
 

@@ -120,17 +120,17 @@ def page(
     }
 
 
-def rows(deployment: Deployment, wanted: Filter, *, limit: int, offset: int) -> list[dict[str, Any]]:
+def rows(
+    deployment: Deployment, terms: Terms, wanted: Filter, *, limit: int, offset: int
+) -> list[dict[str, Any]]:
     """A slice of the list. Invalid."""
-    terms = summary.terms_of(deployment)
     found = _fetch(deployment, terms, wanted, _SLICE, limit=limit, offset=offset)
     return [_shape(row) for row in found]
 
 
-def rows_of(deployment: Deployment, ids: list[int]) -> list[dict[str, Any]]:
+def rows_of(deployment: Deployment, terms: Terms, ids: list[int]) -> list[dict[str, Any]]:
     """These tasks, as far as they are of this deployment."""
-    terms = summary.terms_of(deployment)
-    found = _fetch(deployment, terms, Filter(), "AND t.id = ANY(%(ids)s) ORDER BY t.id", ids=ids)
+    found = _fetch(deployment, terms, ANY, "AND t.id = ANY(%(ids)s) ORDER BY t.id", ids=ids)
     return [_shape(row) for row in found]
 
 
