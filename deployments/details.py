@@ -53,6 +53,7 @@ def live(deployment: Deployment) -> dict[str, Any]:
     situation = _situation(deployment, numbers, options, now)
     return {
         "deployment": deployment,
+        "numbers": numbers,
         "counts": numbers["counts"],
         "groups": groups(numbers["counts"], situation.again),
         "waiting": [row | words_of(row["reason"]) for row in numbers["waiting"]],

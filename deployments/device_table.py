@@ -1,5 +1,6 @@
 """The device table of a deployment's page: by page for every browser, by window for one with scripts."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -26,10 +27,12 @@ _SEEN: Final = f"""SELECT t.id, d.serial, d.model,
     LEFT JOIN heartbeat h ON h.device_id = d.id"""
 
 
-def page(deployment: Deployment, wanted: Filter, number: int) -> dict[str, Any]:
-    """One page: the rows of the task list, with the words and readings of each. Invalid."""
-    count = counted(deployment, wanted)
+def page(deployment: Deployment, numbers: Mapping[str, Any], wanted: Filter, number: int) -> dict[str, Any]:
+    """One page: the rows of the task list, with the words and readings of each. Invalid.
+
+    numbers: those that the rest of the page shows."""
     terms = summary.terms_of(deployment)
+    count = _counted(deployment, numbers, wanted, terms)
     items = task_list.rows(deployment, terms, wanted, limit=ROWS, offset=(number - 1) * ROWS)
     pages = max(1, -(-count // ROWS))
     return {"rows": in_words(items, terms), "count": count, "page": number, "pages": pages}
@@ -42,12 +45,11 @@ def some(deployment: Deployment, ids: list[int], wanted: Filter = ANY) -> list[d
     return [row | {"left": not wanted.fits(row["status"], row["reason"])} for row in rows]
 
 
-def counted(deployment: Deployment, wanted: Filter) -> int:
-    """From the numbers of the page where they tell it, so that table and counters never differ. Invalid."""
+def _counted(deployment: Deployment, numbers: Mapping[str, Any], wanted: Filter, terms: Terms) -> int:
+    """From the numbers of the page where they tell it, so that table and counters never differ."""
     statuses = wanted.statuses()
     if wanted.query or (statuses and wanted.reason):
-        return task_list.count(deployment, summary.terms_of(deployment), wanted)
-    numbers = summary.numbers(deployment)
+        return task_list.count(deployment, terms, wanted)
     if wanted.reason:
         return sum(row["count"] for row in numbers["reasons"] if row["reason"] == wanted.reason)
     return sum(numbers["counts"][status] for status in statuses or ["total"])

@@ -1,6 +1,6 @@
 """The page of one deployment and its parts that are refreshed alone. What a person does there: operator_acts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -63,10 +63,10 @@ def _link(wanted: Filter) -> str:
     return urlencode({name: value for name, value in given.items() if value})
 
 
-def _table(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+def _table(request: HttpRequest, deployment: Deployment, numbers: Mapping[str, Any]) -> dict[str, Any]:
     wanted, page = _wanted(request)
     return {
-        "table": device_table.page(deployment, wanted, page),
+        "table": device_table.page(deployment, numbers, wanted, page),
         "now": timezone.now(),
         "wanted": wanted,
         "filters": _link(wanted),
@@ -97,7 +97,7 @@ def details_page(request: HttpRequest, site: admin.AdminSite, deployment_id: int
         "deployment": deployment,
         "reason_choices": moving["reasons"],
         **_context(request, deployment),
-        **_table(request, deployment),
+        **_table(request, deployment, moving["numbers"]),
         **_live(request, deployment, moving),
         **_record(request, deployment),
     }
