@@ -49,6 +49,11 @@ $(SIM): $(SIM_SOURCES) | jdk
 agent-test: jdk
 	$(MVN) verify
 
+# Changes the agent's policies in every small way and wants a test to notice each; some minutes.
+.PHONY: agent-mutants
+agent-mutants: jdk
+	$(MVN) --projects core test-compile org.pitest:pitest-maven:mutationCoverage
+
 jdk:
 	@{ command -v mvn && command -v javac; } >/dev/null \
 		|| { echo "The agent is built with JDK 17 or newer and Maven. Type: apt-get install -y default-jdk-headless maven"; exit 1; }

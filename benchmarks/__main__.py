@@ -17,6 +17,7 @@ TOPICS: Final = (
     "summaries",
     "pages",
     "idle",
+    "agent_core",
 )
 
 

@@ -62,6 +62,7 @@ SECRET_KEY = SECRET_KEY or stored_secret_key(DATA_DIR)
 # --- What is started -------------------------------------------------------------------------------------
 DEMO = env.bool("DEMO", EMBEDDED)
 FLEET = number("FLEET", 25 if DEMO else 0)
+CORE_AGENTS = number("CORE_AGENTS", 3 if DEMO else 0)
 ADMIN_PASSWORD = env.str("ADMIN_PASSWORD", "")
 WORKERS = number("WORKERS", 2, least=1)
 

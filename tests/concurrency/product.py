@@ -31,7 +31,7 @@ BRISK: dict[str, Any] = {
 }
 
 _OF_DEVICE = "(SELECT jsonb_agg(to_jsonb(r) ORDER BY r.id) FROM {} r WHERE r.device_id = d.id) AS {}"
-_TRACE = "SELECT {} FROM device d WHERE d.id = ANY(%s) ORDER BY d.id".format(
+TRACE = "SELECT {} FROM device d WHERE d.id = ANY(%s) ORDER BY d.id".format(
     ", ".join(
         [
             "to_jsonb(d) AS device",
@@ -116,7 +116,7 @@ class Product:
                 if it.device_id in wanted
             }
         )
-        return [*self.rows(_TRACE, device_ids), {"commands": commands}]
+        return [*self.rows(TRACE, device_ids), {"commands": commands}]
 
     def versions(self, device_ids: list[int], package: str) -> set[int]:
         """The version codes of a package that these devices have."""

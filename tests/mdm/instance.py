@@ -109,6 +109,7 @@ def environ(data_dir: Path, port: int) -> dict[str, str]:
     quiet = {
         "DEMO": "0",
         "FLEET": "0",
+        "CORE_AGENTS": "0",
         "WORKERS": "2",
         "PUBLIC_URL": "",
         "DATABASE_URL": "",

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management import get_commands
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from mdm.agent_build import sim_command
 from mdm.embedded_postgres import AlreadyOwnedError, EmbeddedPostgres
 from mdm.first_start import prepare
 from mdm.lifeline import die_with_parent
@@ -90,7 +91,10 @@ class Command(BaseCommand):
         if not wanted or "fleet" not in get_commands():
             return
         server = f"http://{address()}" if "web" in self.only else settings.PUBLIC_URL
-        self.start_part("fleet-1", ["fleet", "--devices", str(settings.FLEET), "--server", server])
+        cores = min(settings.CORE_AGENTS, settings.FLEET // 5) if sim_command() else 0
+        for kind, devices in (("fleet", settings.FLEET - cores), ("core_agents", cores)):
+            if devices:
+                self.start_part(f"{kind}-1", [kind, "--devices", str(devices), "--server", server])
 
     def start_part(self, name: str, arguments: list[str]) -> None:
         """Names are unique among all hosts, because the beats of all are in one table."""

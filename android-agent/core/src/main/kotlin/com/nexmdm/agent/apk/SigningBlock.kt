@@ -32,17 +32,11 @@ internal object SigningBlock {
     private fun blocks(channel: SeekableByteChannel, directoryStart: Long): Map<Int, ByteBuffer> {
         if (directoryStart < FOOTER + 8) throw IOException("no APK signing block")
         val footer = channel.slice(directoryStart - FOOTER, FOOTER)
-        if (footer.getLong(8) != MAGIC_LOW ||
-            footer.getLong(16) != MAGIC_HIGH
-        ) {
-            throw IOException("no APK signing block")
-        }
+        val isOne = footer.getLong(8) == MAGIC_LOW && footer.getLong(16) == MAGIC_HIGH
+        if (!isOne) throw IOException("no APK signing block")
         val size = footer.getLong(0)
-        if (size !in FOOTER..MAX_BLOCK ||
-            size + 8 > directoryStart
-        ) {
-            throw IOException("the signing block is out of bounds")
-        }
+        val fits = size in FOOTER..MAX_BLOCK && size + 8 <= directoryStart
+        if (!fits) throw IOException("the signing block is out of bounds")
         val block = channel.slice(directoryStart - size - 8, size.toInt() + 8)
         if (block.getLong(0) != size) throw IOException("the two sizes of the signing block differ")
         return pairs(block.part(8, size.toInt() - FOOTER))

@@ -36,7 +36,7 @@ public class Agent(
     listener: StateListener = StateListener { _, _ -> },
 ) {
     private val account = Account(settings.account)
-    private val api = ServerApi(settings.server, transport, account)
+    private val api = ServerApi(settings.server, transport, account, ports.clock)
     private val time = ServerTime(ports.clock)
     private val coordinator =
         Coordinator(
@@ -50,6 +50,8 @@ public class Agent(
             random,
             listener,
         )
+
+    @Volatile
     private var beatAtMs = 0L
     private var failures = 0
     private var known: List<InstalledPackage>? = null
@@ -87,7 +89,7 @@ public class Agent(
         when (val read = CommandParser.fromPush(data)) {
             is Incoming.Command -> hinted(Incoming.Hint(read.command.key, read.command.deviceId))
             is Incoming.Hint -> hinted(read)
-            is Incoming.Rejected -> beatAtMs = 0
+            is Incoming.Rejected -> if (failures == 0) beatAtMs = 0
         }
     }
 
@@ -99,13 +101,8 @@ public class Agent(
 
     private fun hinted(hint: Incoming.Hint) {
         if (hint.deviceId != account.deviceId) return
-        if (coordinator.state.job?.key ==
-            hint.key
-        ) {
-            coordinator.post(Event.Poked)
-        } else {
-            coordinator.post(Event.Ordered(hint.key))
-        }
+        val isCurrent = coordinator.state.job?.key == hint.key
+        coordinator.post(if (isCurrent) Event.Poked else Event.Ordered(hint.key))
     }
 
     private fun enrol(): Boolean {
@@ -160,13 +157,9 @@ public class Agent(
         coordinator.load()
         for (incoming in beat.commands) {
             when (incoming) {
-                is Incoming.Command -> {
-                    if (incoming.command.deviceId ==
-                        account.deviceId
-                    ) {
-                        coordinator.post(Event.Ordered(incoming.command.key))
-                    }
-                }
+                is Incoming.Command if incoming.command.deviceId == account.deviceId ->
+                    coordinator.post(Event.Ordered(incoming.command.key))
+                is Incoming.Command -> Unit
                 is Incoming.Rejected -> incoming.key?.let { coordinator.post(Event.Misunderstood(it, incoming.why)) }
                 is Incoming.Hint -> hinted(incoming)
             }

@@ -40,6 +40,7 @@ public class Coordinator(
 ) {
     private val courier = Courier(api, ports.clock, random)
     private var notBeforeMs = 0L
+    private var toldAtMs = 0L
     private var loaded = false
 
     @Volatile
@@ -88,7 +89,7 @@ public class Coordinator(
             return false
         }
         loaded = true
-        post(Event.Started(ports.sessions.mine().keys))
+        post(Event.Started(ports.sessions.mine()))
         return loaded
     }
 
@@ -140,18 +141,26 @@ public class Coordinator(
         return Event.Looked(effect.session, session, ports.packages.installed(effect.packageName))
     }
 
-    /** At every sync: write down how far it is, tell the server, see whether the device is still fit. */
+    /** At every sync: write down how far it is, tell the server now and then, see whether the device is still fit. */
     private fun fetch(effect: Effect.Fetch, pulse: () -> Unit): Fetched =
         downloader.fetch(effect.order) { offset, etag ->
             post(Event.Reached(effect.order.session, offset, etag))
-            courier.deliver(state, ::post)
+            tellNowAndThen()
             pulse()
             post(Event.Probed(ports.device.snapshot(), null))
             val now = state.job?.phase
             loaded && now is Phase.Downloading && now.session == effect.order.session && !now.ask
         }
 
+    private fun tellNowAndThen() {
+        val now = ports.clock.elapsedMs()
+        if (now - toldAtMs < TELL_EVERY_MS) return
+        toldAtMs = now
+        courier.deliver(state, ::post)
+    }
+
     private companion object {
         const val RELOAD_MS = 30_000L
+        const val TELL_EVERY_MS = 2_000L
     }
 }

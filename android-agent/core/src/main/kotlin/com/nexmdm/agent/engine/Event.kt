@@ -14,7 +14,7 @@ import com.nexmdm.agent.proto.Confirmation
 /** What happened. Events of an effect carry what they are about, so that a late one changes nothing. */
 public sealed interface Event {
     /** The process began anew; [sessions] are those that the platform knows. */
-    public data class Started(public val sessions: Set<Int>) : Event
+    public data class Started(public val sessions: Map<Int, SessionState>) : Event
 
     /** The server wants this attempt. */
     public data class Ordered(public val key: JobKey) : Event

@@ -83,14 +83,9 @@ public sealed interface Phase {
         public val interrupted: Boolean = false,
     ) : InSession
 
-    /** [before] is what was installed, to tell a change from none. */
     @Serializable
     @SerialName("committing")
-    public data class Committing(
-        override val command: DeployCommand,
-        override val session: Int,
-        public val before: InstalledPackage?,
-    ) : InSession
+    public data class Committing(override val command: DeployCommand, override val session: Int) : InSession
 
     /** Committed. The platform's word or the package itself tells the end; a [person] may have been asked. */
     @Serializable
@@ -98,7 +93,6 @@ public sealed interface Phase {
     public data class Watching(
         override val command: DeployCommand,
         override val session: Int,
-        public val before: InstalledPackage?,
         public val looks: Int = 0,
         public val person: Person = Person.NOT_ASKED,
         public val saidDone: Boolean = false,

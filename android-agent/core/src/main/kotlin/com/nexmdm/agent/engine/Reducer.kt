@@ -41,6 +41,7 @@ public class Reducer(
             is Event.Ordered -> ordered(state, event, at)
             is Event.Misunderstood -> misunderstood(state, event, at)
             is Event.Delivered -> Step(state.copy(outbox = state.outbox.filterNot { it.id == event.reportId }))
+            is Event.Confirmed if event.key != job?.key -> Step(state)
             else -> if (job == null) Step(state) else advance(job.phase, event, Moves(state, job, at), at)
         }
     }
@@ -124,7 +125,7 @@ public class Reducer(
         when (event) {
             is Event.Poked -> moves.enter(phase.copy(ask = true))
             is Event.Probed -> {
-                Conditions.lost(event.device, phase.command.constraints)
+                Conditions.lost(event.device, phase.command.constraints, phase.command.apk.sizeBytes)
                     ?.takeUnless { moves.isUnfinished() }
                     ?.let { moves.skip(it.reason, it.text) } ?: moves.stay()
             }
@@ -168,11 +169,13 @@ public class Reducer(
         val command = phase.command
         val toRemove = command.installMode == InstallMode.REINSTALL && event.installed != null
         return settledAlready(command, event.installed, moves) ?: fit(event, moves) {
-            val lost = Conditions.lost(event.device, command.constraints)?.takeUnless { moves.isUnfinished() }
+            val lost =
+                Conditions.lost(event.device, command.constraints, command.apk.sizeBytes)
+                    ?.takeUnless { moves.isUnfinished() }
             when {
                 lost != null -> moves.skip(lost.reason, lost.text)
                 toRemove -> moves.enter(Phase.Removing(command, phase.session)).marking(command, removed = true)
-                else -> moves.enter(Phase.Committing(command, phase.session, event.installed))
+                else -> moves.enter(Phase.Committing(command, phase.session))
             }
         }
     }
@@ -181,10 +184,10 @@ public class Reducer(
     private fun removing(phase: Phase.Removing, event: Event, moves: Moves): Step {
         val command = phase.command
         return when (event) {
-            is Event.Uninstalled -> moves.enter(Phase.Committing(command, phase.session, before = null))
+            is Event.Uninstalled -> moves.enter(Phase.Committing(command, phase.session))
             is Event.Looked -> {
                 if (event.installed == null) {
-                    moves.enter(Phase.Committing(command, phase.session, before = null))
+                    moves.enter(Phase.Committing(command, phase.session))
                 } else {
                     moves.enter(Phase.Confirming(command, phase.session)).marking(command, removed = false)
                 }
@@ -194,7 +197,7 @@ public class Reducer(
     }
 
     private fun committing(phase: Phase.Committing, event: Event, moves: Moves): Step {
-        val watching = Phase.Watching(phase.command, phase.session, phase.before)
+        val watching = Phase.Watching(phase.command, phase.session)
         return when (event) {
             is Event.Committed -> moves.enter(watching)
             is Event.Said -> watching(watching, event, moves)
@@ -253,7 +256,7 @@ public class Reducer(
 
     private fun neverCommitted(phase: Phase.Watching, installed: InstalledPackage?, moves: Moves): Step =
         if (moves.isUnfinished() && installed == null) {
-            moves.enter(Phase.Committing(phase.command, phase.session, before = null))
+            moves.enter(Phase.Committing(phase.command, phase.session))
         } else {
             moves.enter(Phase.Confirming(phase.command, phase.session))
         }
@@ -306,15 +309,8 @@ public class Reducer(
             is Confirmation.Gone -> moves.stop(answer.reason)
             is Confirmation.Refused -> moves.skip(SkipReason.CANCELED, "the server answered ${answer.httpStatus}")
             is Confirmation.NotUnderstood -> moves.fail(FailureCode.INTERNAL, answer.why)
-            is Confirmation.Unreachable -> {
-                if (tries <
-                    Progress.MAX_TRIES
-                ) {
-                    again()
-                } else {
-                    moves.fail(FailureCode.DOWNLOAD_NETWORK, "the server was not reached")
-                }
-            }
+            is Confirmation.Unreachable if tries < Progress.MAX_TRIES -> again()
+            is Confirmation.Unreachable -> moves.fail(FailureCode.DOWNLOAD_NETWORK, "the server was not reached")
         }
 
     /** The same attempt never means other bytes. */

@@ -31,12 +31,8 @@ internal object IdSerializer : KSerializer<Id> {
 
     override fun deserialize(decoder: Decoder): Id {
         val element = (decoder as? JsonDecoder)?.decodeJsonElement()
-        if (element !is JsonPrimitive ||
-            element is JsonNull
-        ) {
-            throw SerializationException("an id is a number or a text")
-        }
-        return Id(element.content)
+        if (element is JsonPrimitive && element !is JsonNull) return Id(element.content)
+        throw SerializationException("an id is a number or a text")
     }
 
     override fun serialize(encoder: Encoder, value: Id): Unit = encoder.encodeString(value.text)

@@ -2,6 +2,7 @@ package com.nexmdm.agent.net
 
 import com.nexmdm.agent.apk.toHex
 import com.nexmdm.agent.engine.Clock
+import com.nexmdm.agent.engine.PortFailure
 import com.nexmdm.agent.engine.SessionPort
 import com.nexmdm.agent.engine.SessionSink
 import com.nexmdm.agent.model.ApkSpec
@@ -69,13 +70,15 @@ public class Downloader(
     private var hashed: Hashed? = null
 
     public fun fetch(order: FetchOrder, watcher: FetchWatcher): Fetched {
-        if (order.offset == order.apk.sizeBytes) return judge(order.apk, hashedUpTo(order.session, order.offset))
         return try {
+            if (order.offset == order.apk.sizeBytes) return judge(order.apk, hashedUpTo(order.session, order.offset))
             open(order).use { exchange -> receive(order, exchange, watcher) }
         } catch (e: SocketTimeoutException) {
             Fetched.Cut(order.offset, order.etag, FailureCode.DOWNLOAD_TIMEOUT, e.message.orEmpty())
-        } catch (e: StorageFailure) {
-            Fetched.Failed(FailureCode.INSUFFICIENT_STORAGE, e.message.orEmpty())
+        } catch (e: PortFailure) {
+            Fetched.Failed(e.code, e.message.orEmpty())
+        } catch (_: LostBytes) {
+            startOver("the session is shorter than it was")
         } catch (e: RefusedAddress) {
             Fetched.Failed(FailureCode.DOWNLOAD_HTTP, e.message.orEmpty())
         } catch (e: IOException) {
@@ -167,7 +170,7 @@ public class Downloader(
         val ended =
             try {
                 transfer(order, exchange.body(), state, sink) { watcher.reached(it, etag) }
-            } catch (e: StorageFailure) {
+            } catch (e: PortFailure) {
                 throw e
             } catch (e: SocketTimeoutException) {
                 Ended.Early(FailureCode.DOWNLOAD_TIMEOUT, e.message.orEmpty())
@@ -243,7 +246,7 @@ public class Downloader(
             while (state.offset < offset) {
                 buffer.clear().limit(minOf(BUFFER.toLong(), offset - state.offset).toInt())
                 val count = stored { channel.read(buffer) }
-                if (count < 0) throw StorageFailure("the session is shorter than it was")
+                if (count < 0) throw LostBytes()
                 state.digest.update(buffer.array(), 0, count)
                 state.offset += count
             }
@@ -251,14 +254,17 @@ public class Downloader(
         return state
     }
 
+    /** A device that gives no reason of its own has no room left. */
     private inline fun <T> stored(action: () -> T): T =
         try {
             action()
+        } catch (e: PortFailure) {
+            throw e
         } catch (e: IOException) {
-            throw StorageFailure(e.message ?: "the session cannot be written", e)
+            throw PortFailure(FailureCode.INSUFFICIENT_STORAGE, e.message ?: "the session cannot be written", e)
         }
 
-    private class StorageFailure(message: String, cause: Throwable? = null) : IOException(message, cause)
+    private class LostBytes : IOException()
 
     private class RefusedAddress(message: String, cause: Throwable? = null) : IOException(message, cause)
 

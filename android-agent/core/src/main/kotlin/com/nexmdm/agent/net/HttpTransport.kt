@@ -4,8 +4,12 @@ import java.io.Closeable
 import java.io.IOException
 import java.io.InputStream
 import java.net.HttpURLConnection
+import java.net.SocketTimeoutException
 import java.net.URL
 import java.net.URLConnection
+import java.util.concurrent.ScheduledThreadPoolExecutor
+import java.util.concurrent.TimeUnit
+import java.util.concurrent.atomic.AtomicBoolean
 
 public class HttpRequest(
     public val method: String,
@@ -28,10 +32,14 @@ public fun interface HttpTransport {
     public fun open(request: HttpRequest): HttpExchange
 }
 
-/** [connect] lets Android bind the connection to one network. Time-outs in milliseconds. */
+/**
+ * [connect] lets Android bind the connection to one network. Time-outs in milliseconds; [answerTimeoutMs] bounds the
+ * way to the end of the headers, however slowly they trickle.
+ */
 public class UrlConnectionTransport(
     private val connectTimeoutMs: Int = 10_000,
     private val readTimeoutMs: Int = 20_000,
+    private val answerTimeoutMs: Long = 60_000,
     private val connect: (URL) -> URLConnection = { it.openConnection() },
 ) : HttpTransport {
     override fun open(request: HttpRequest): HttpExchange {
@@ -45,14 +53,45 @@ public class UrlConnectionTransport(
         // Android would otherwise ask for gzip by itself, and lengths and ranges would no longer fit.
         connection.setRequestProperty("Accept-Encoding", "identity")
         request.headers.forEach(connection::setRequestProperty)
-        request.body?.let { send(connection, it) }
-        return UrlExchange(connection, connection.responseCode)
+        return UrlExchange(connection, answer(connection, request.body))
+    }
+
+    private fun answer(connection: HttpURLConnection, body: ByteArray?): Int {
+        val isLate = AtomicBoolean()
+        val cut =
+            watch.schedule(
+                {
+                    isLate.set(true)
+                    connection.disconnect()
+                },
+                answerTimeoutMs,
+                TimeUnit.MILLISECONDS,
+            )
+        val status =
+            try {
+                body?.let { send(connection, it) }
+                connection.responseCode
+            } catch (e: IOException) {
+                if (isLate.get()) null else throw e
+            } finally {
+                cut.cancel(false)
+            }
+        // Headers that were cut off half-way still give a status.
+        if (status == null || isLate.get()) throw SocketTimeoutException("no answer within $answerTimeoutMs ms")
+        return status
     }
 
     private fun send(connection: HttpURLConnection, body: ByteArray) {
         connection.doOutput = true
         connection.setFixedLengthStreamingMode(body.size)
         connection.outputStream.use { it.write(body) }
+    }
+
+    private companion object {
+        /** One thread for all connections of the process; it does nothing but cut those that take too long. */
+        val watch =
+            ScheduledThreadPoolExecutor(1) { work -> Thread(work, "http-watch").apply { isDaemon = true } }
+                .apply { removeOnCancelPolicy = true }
     }
 
     private class UrlExchange(

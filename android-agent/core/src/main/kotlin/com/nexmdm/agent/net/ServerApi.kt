@@ -1,5 +1,6 @@
 package com.nexmdm.agent.net
 
+import com.nexmdm.agent.engine.Clock
 import com.nexmdm.agent.model.DeviceIdentity
 import com.nexmdm.agent.model.DeviceSnapshot
 import com.nexmdm.agent.model.Id
@@ -39,11 +40,12 @@ public interface DeviceAccount {
     public fun accepted(token: String)
 }
 
-/** The agent's side of /v1/agent. No call throws; every answer is bounded in size. */
+/** The agent's side of /v1/agent. No call throws; every answer is bounded in size and time. */
 public class ServerApi(
     private val server: String,
     private val transport: HttpTransport,
     private val account: DeviceAccount,
+    private val clock: Clock,
 ) {
     private class Answer(val status: Int, val text: String, val retryAfterMs: Long?)
 
@@ -199,10 +201,12 @@ public class ServerApi(
         val out = ByteArrayOutputStream()
         val buffer = ByteArray(8 * 1024)
         val body = exchange.body()
+        val until = clock.elapsedMs() + MAX_ANSWER_MS
         while (true) {
             val count = body.read(buffer)
             if (count < 0) return out.toString("UTF-8")
             if (out.size() + count > MAX_ANSWER) throw IOException("the answer is too long")
+            if (clock.elapsedMs() > until) throw IOException("the answer takes too long")
             out.write(buffer, 0, count)
         }
     }
@@ -219,5 +223,6 @@ public class ServerApi(
 
     private companion object {
         const val MAX_ANSWER = 1024 * 1024
+        const val MAX_ANSWER_MS = 60_000L
     }
 }

@@ -14,11 +14,11 @@ public data class Missed(
 public object Conditions {
     /** The first condition that is missed, in the server's order; null = go. An unknown value holds nobody back. */
     public fun missed(now: DeviceSnapshot, asked: Constraints, apkBytes: Long): Missed? =
-        network(now, asked) ?: power(now, asked) ?: storage(now, asked, apkBytes) ?: busy(now)
+        network(now, asked) ?: power(now, asked) ?: storage(now, asked, apkBytes, taken = 0) ?: busy(now)
 
-    /** While it downloads, what is already written no longer needs to be free; storage is not asked again. */
-    public fun lost(now: DeviceSnapshot, asked: Constraints): Missed? =
-        network(now, asked) ?: power(now, asked) ?: busy(now)
+    /** The same once the session is open: the room that it takes, now or to come, need no longer be free. */
+    public fun lost(now: DeviceSnapshot, asked: Constraints, apkBytes: Long): Missed? =
+        network(now, asked) ?: power(now, asked) ?: storage(now, asked, apkBytes, taken = apkBytes) ?: busy(now)
 
     private fun network(now: DeviceSnapshot, asked: Constraints): Missed? =
         when {
@@ -40,9 +40,9 @@ public object Conditions {
         }
     }
 
-    private fun storage(now: DeviceSnapshot, asked: Constraints, apkBytes: Long): Missed? {
+    private fun storage(now: DeviceSnapshot, asked: Constraints, apkBytes: Long, taken: Long): Missed? {
         val free = now.freeStorageMb ?: return null
-        val least = asked.minFreeMb ?: leastFreeMb(apkBytes)
+        val least = (asked.minFreeMb ?: leastFreeMb(apkBytes)) - (taken + MB - 1) / MB
         return if (free < least) Missed(SkipReason.LOW_STORAGE, "$free MB free, $least MB asked") else null
     }
 

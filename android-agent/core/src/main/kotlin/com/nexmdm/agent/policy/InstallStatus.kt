@@ -43,12 +43,9 @@ public object InstallStatus {
         }
 
     private fun codeOf(said: PlatformStatus): FailureCode {
-        val token = said.message?.let { TOKEN.find(it)?.value }
-        if (token == null &&
-            said.message.orEmpty().contains("pending install", ignoreCase = true)
-        ) {
-            return INSTALL_ABORTED
-        }
+        val message = said.message.orEmpty()
+        val token = TOKEN.find(message)?.value
+        if (token == null && message.contains("pending install", ignoreCase = true)) return INSTALL_ABORTED
         return byLegacy[said.legacy] ?: byToken[token] ?: byStatus[said.status] ?: INSTALL_INTERNAL
     }
 

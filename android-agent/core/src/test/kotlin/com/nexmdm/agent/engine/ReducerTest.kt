@@ -15,7 +15,6 @@ import java.time.Instant
 import kotlin.random.Random
 import kotlin.test.Test
 import kotlin.test.assertEquals
-import kotlin.test.assertNotNull
 import kotlin.test.assertNull
 import kotlin.test.assertSame
 import kotlin.test.assertTrue
@@ -43,8 +42,19 @@ class ReducerTest {
             assertTrue(step.state.outbox.size <= 500)
             assertTrue((step.state.job?.phase as? Phase.InSession)?.session !in step.abandon)
             assertTrue(step.state.job?.let { it.due() != null } ?: true, "a job with nothing due")
+            assertCommitIsLast(state, event, step)
             state = step.state
         }
+    }
+
+    /** The device is touched only straight after the last look at it, or to end what this agent began. */
+    private fun assertCommitIsLast(old: State, event: Event, step: Step) {
+        val (from, to) = old.job?.phase to step.state.job?.phase
+        val removes = to is Phase.Removing && from !is Phase.Removing
+        val commits = to is Phase.Committing && from !is Phase.Committing
+        if (!removes && !commits) return
+        val isLooked = from is Phase.Rechecking && event is Event.Probed
+        assertTrue(isLooked || "com.shop.till" in old.removed, "$from, $event")
     }
 
     /** A job that ends leaves one final report and no session. */
@@ -79,7 +89,7 @@ class ReducerTest {
 
     @Test
     fun `once committed nothing calls it off`() {
-        val watching = state(Phase.Watching(command, 1, before))
+        val watching = state(Phase.Watching(command, 1))
         for (event in listOf(
             Event.Poked,
             Event.Confirmed(key, Confirmation.Gone("x")),
@@ -91,7 +101,7 @@ class ReducerTest {
 
     @Test
     fun `success is what is installed, not what was said`() {
-        val said = reduce(state(Phase.Watching(command, 1, before)), Event.Said(1, InstallVerdict.Done)).state
+        val said = reduce(state(Phase.Watching(command, 1)), Event.Said(1, InstallVerdict.Done)).state
         val lied = reduce(said, Event.Looked(1, SessionState.GONE, before)).state.finished.single().report
         assertEquals("result_mismatch", lied.errorCode)
         val done = reduce(said, Event.Looked(1, SessionState.GONE, after)).state.finished.single().report
@@ -102,7 +112,7 @@ class ReducerTest {
 
     @Test
     fun `a word after the end changes nothing`() {
-        val ended = reduce(state(Phase.Watching(command, 1, before)), Event.Said(1, failed())).state
+        val ended = reduce(state(Phase.Watching(command, 1)), Event.Said(1, failed())).state
         assertEquals(ended, reduce(ended, Event.Said(1, InstallVerdict.Done)).state)
     }
 
@@ -111,7 +121,7 @@ class ReducerTest {
     @Test
     fun `a person who refuses is told from an install that was aborted`() {
         fun code(person: Person) =
-            reduce(state(Phase.Watching(command, 1, before, person = person)), Event.Said(1, failed()))
+            reduce(state(Phase.Watching(command, 1, person = person)), Event.Said(1, failed()))
                 .state.finished.single().report.errorCode
         assertEquals("install_aborted", code(Person.NOT_ASKED))
         assertEquals("user_declined", code(Person.ASKED))
@@ -119,7 +129,7 @@ class ReducerTest {
 
     @Test
     fun `a session that is gone without a word is given a moment`() {
-        var state = state(Phase.Watching(command, 1, before))
+        var state = state(Phase.Watching(command, 1))
         var looks = 0
         while (state.job != null) {
             state = reduce(state, Event.Looked(1, SessionState.GONE, before)).state
@@ -132,7 +142,7 @@ class ReducerTest {
     @Test
     fun `waiting for the platform ends, and so does waiting for a person`() {
         fun end(person: Person): String? {
-            var state = state(Phase.Watching(command, 1, before, person = person))
+            var state = state(Phase.Watching(command, 1, person = person))
             repeat(100) { state = reduce(state, Event.Looked(1, SessionState.COMMITTED, before)).state }
             return state.finished.single().report.errorCode
         }
@@ -142,7 +152,7 @@ class ReducerTest {
 
     @Test
     fun `whatever fails while a package is off the device is an incomplete reinstall`() {
-        val removed = state(Phase.Committing(command, 1, null)).copy(removed = setOf("com.shop.till"))
+        val removed = state(Phase.Committing(command, 1)).copy(removed = setOf("com.shop.till"))
         val ended = reduce(removed, Event.Said(1, failed())).state
         assertEquals("reinstall_incomplete", ended.finished.single().report.errorCode)
         assertEquals(setOf("com.shop.till"), ended.removed)
@@ -151,7 +161,7 @@ class ReducerTest {
     @Test
     fun `an interrupted removal goes on if the package is gone, and asks again if it is not`() {
         val cut = state(Phase.Removing(command, 1)).copy(removed = setOf("com.shop.till"))
-        val restarted = reduce(cut, Event.Started(setOf(1))).state
+        val restarted = reduce(cut, Event.Started(open(1))).state
         assertEquals(Effect.Look(1, "com.shop.till"), restarted.job?.due())
         assertEquals(Effect.Commit(1), reduce(restarted, Event.Looked(1, SessionState.OPEN, null)).state.job?.due())
         val asks = reduce(restarted, Event.Looked(1, SessionState.OPEN, before)).state
@@ -159,13 +169,25 @@ class ReducerTest {
         assertEquals(emptySet(), asks.removed)
     }
 
+    private fun open(vararg sessions: Int) = sessions.associateWith { SessionState.OPEN }
+
+    @Test
+    fun `a session that was committed is watched, whatever the journal has lost`() {
+        val committed = Event.Started(mapOf(1 to SessionState.COMMITTED))
+        val before = listOf(Phase.Downloading(command, 1), Phase.Verifying(command, 1), Phase.Rechecking(command, 1))
+        for (phase in before) {
+            val step = reduce(state(phase), committed)
+            assertEquals(Effect.Look(1, "com.shop.till"), step.state.job?.due())
+            assertEquals(emptySet(), step.abandon)
+        }
+    }
+
     @Test
     fun `a start forgets sessions that nobody needs`() {
-        assertEquals(setOf(2, 3), reduce(state(Phase.Verifying(command, 1)), Event.Started(setOf(1, 2, 3))).abandon)
-        assertEquals(setOf(1), reduce(State(), Event.Started(setOf(1))).abandon)
-        assertNotNull(
-            reduce(state(Phase.Verifying(command, 9)), Event.Started(setOf(1))).state.job?.phase as? Phase.Opening,
-        )
+        assertEquals(setOf(2, 3), reduce(state(Phase.Verifying(command, 1)), Event.Started(open(1, 2, 3))).abandon)
+        assertEquals(setOf(1), reduce(State(), Event.Started(open(1))).abandon)
+        val lost = reduce(state(Phase.Verifying(command, 9)), Event.Started(open(1))).state
+        assertEquals(Effect.Confirm(key), lost.job?.due(), "its session is gone: from the beginning")
     }
 
     @Test

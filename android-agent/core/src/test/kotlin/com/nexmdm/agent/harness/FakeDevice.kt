@@ -5,12 +5,10 @@ import com.nexmdm.agent.apk.Inspection
 import com.nexmdm.agent.engine.Clock
 import com.nexmdm.agent.engine.DevicePort
 import com.nexmdm.agent.engine.PackagePort
-import com.nexmdm.agent.engine.PortFailure
 import com.nexmdm.agent.engine.SessionPort
 import com.nexmdm.agent.engine.SessionSink
 import com.nexmdm.agent.engine.SessionState
 import com.nexmdm.agent.model.DeviceSnapshot
-import com.nexmdm.agent.model.FailureCode
 import com.nexmdm.agent.model.InstalledPackage
 import com.nexmdm.agent.model.Network
 import com.nexmdm.agent.model.RestartIntent
@@ -19,7 +17,7 @@ import java.io.IOException
 import java.nio.channels.SeekableByteChannel
 import java.time.Instant
 
-class FakeClock(var wall: Instant = Instant.parse("2031-05-01T10:00:00Z")) : Clock {
+class FakeClock(private val wall: Instant) : Clock {
     var elapsed = 0L
 
     override fun now(): Instant = wall.plusMillis(elapsed)
@@ -45,12 +43,15 @@ class FakeDevice(private val fuse: Fuse, private val clock: FakeClock) {
     val launched = mutableListOf<String>()
     var snapshot = DeviceSnapshot(Network.WIFI, metered = false, battery = 90, charging = true, freeStorageMb = 4000)
     var onSnapshot: (Int) -> Unit = {}
-    var createFailure: PortFailure? = null
     var installMs = 3_000L
     var verdict: (Session) -> InstallVerdict = { InstallVerdict.Done }
     var answersPrompt: InstallVerdict? = InstallVerdict.Done
     var losesBroadcasts = false
     var commits = 0
+
+    /** How often the device had been looked at when the last install began. */
+    var snapshotsAtCommit = 0
+    var room = Int.MAX_VALUE
     private var snapshots = 0
     private var nextSession = 1
     private var installs = 100L
@@ -103,7 +104,6 @@ class FakeDevice(private val fuse: Fuse, private val clock: FakeClock) {
     inner class Sessions : SessionPort {
         override fun create(packageName: String, sizeBytes: Long): Int =
             fuse.around {
-                createFailure?.let { throw it }
                 if (open.isNotEmpty()) violations += "a second session beside ${open.keys}"
                 open[nextSession] = Session(packageName)
                 nextSession++
@@ -119,6 +119,7 @@ class FakeDevice(private val fuse: Fuse, private val clock: FakeClock) {
             fuse.touch()
             val found = found(session)
             commits++
+            snapshotsAtCommit = snapshots
             if (sha256(found.bytes) !in allowed) violations += "commit of ${found.bytes.size} bytes that nobody ordered"
             found.committedAt = clock.elapsed
             fuse.touch()
@@ -137,6 +138,7 @@ class FakeDevice(private val fuse: Fuse, private val clock: FakeClock) {
     private inner class Sink(private val session: Session, private var at: Int) : SessionSink {
         override fun write(bytes: ByteArray, length: Int) {
             fuse.touch()
+            if (at + length > room) throw IOException("no space left on device")
             session.bytes = session.bytes.copyOf(maxOf(at, session.bytes.size)).copyOf(at) + bytes.copyOf(length)
             session.synced = minOf(session.synced, at)
             at += length
@@ -144,6 +146,7 @@ class FakeDevice(private val fuse: Fuse, private val clock: FakeClock) {
 
         override fun sync() {
             fuse.around { session.synced = session.bytes.size }
+            clock.elapsed += SYNC_MS
         }
 
         override fun close() = Unit
@@ -178,6 +181,6 @@ class FakeDevice(private val fuse: Fuse, private val clock: FakeClock) {
     }
 
     companion object {
-        fun noSpace() = PortFailure(FailureCode.INSUFFICIENT_STORAGE, "No suitable internal storage available")
+        const val SYNC_MS = 2_000L
     }
 }

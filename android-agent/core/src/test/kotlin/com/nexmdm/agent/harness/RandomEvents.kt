@@ -57,9 +57,11 @@ class RandomEvents(private val random: Random) {
             13 -> Event.Said(1, verdict())
             14 -> Event.Looked(1, SessionState.entries.random(random), installed())
             15 -> Event.Delivered(random.nextLong(60))
-            16 -> if (random.nextInt(4) == 0) Event.Started(setOf(1)) else Event.Uninstalled(1)
+            16 -> if (random.nextInt(4) == 0) started() else Event.Uninstalled(1)
             else -> if (random.nextInt(6) == 0) Event.CouldNot(FailureCode.INTERNAL, "x") else Event.Launched(true)
         }
+
+    private fun started() = Event.Started(mapOf(1 to SessionState.entries.random(random)))
 
     private fun another(): JobKey {
         if (random.nextInt(3) == 0) attempt++ else deployment++
@@ -70,20 +72,10 @@ class RandomEvents(private val random: Random) {
         when (random.nextInt(8)) {
             0 -> Confirmation.Gone("canceled")
             1 -> Confirmation.Unreachable()
-            else -> Confirmation.Stands(
-                command(
-                    if (deployment % 3 ==
-                        0
-                    ) {
-                        InstallMode.REINSTALL
-                    } else {
-                        InstallMode.UPDATE
-                    },
-                ),
-                null,
-                null,
-            )
+            else -> Confirmation.Stands(command(mode()), serverTime = null, windowOpen = null)
         }
+
+    private fun mode() = if (deployment % 3 == 0) InstallMode.REINSTALL else InstallMode.UPDATE
 
     private fun fetched(): Fetched =
         when (random.nextInt(5)) {

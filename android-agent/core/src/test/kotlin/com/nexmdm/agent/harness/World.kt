@@ -6,16 +6,20 @@ import com.nexmdm.agent.engine.Ports
 import com.nexmdm.agent.model.DeviceIdentity
 import com.nexmdm.agent.net.DownloadLimits
 import com.nexmdm.agent.store.Journal
+import java.time.Instant
 import kotlin.random.Random
 
 /** A device, its disk and a server in virtual time. Only the process dies; the rest goes on. */
-class World(private val agentPackage: String = "com.nexmdm") {
+class World(
+    private val agentPackage: String = "com.nexmdm",
+    wall: Instant = Instant.parse("2031-05-01T10:00:00Z"),
+) {
     val fuse = Fuse()
-    val clock = FakeClock()
+    val clock = FakeClock(wall)
     val device = FakeDevice(fuse, clock)
     val server = FakeServer(fuse)
     val journal = MemoryFile(fuse)
-    private val account = MemoryFile(fuse)
+    val account = MemoryFile(fuse)
     var deaths = 0
         private set
     private var agent = born()
@@ -74,7 +78,8 @@ class World(private val agentPackage: String = "com.nexmdm") {
         }
     }
 
-    private fun die() {
+    /** The process ends here, whatever it was about. */
+    fun die() {
         deaths++
         device.processDied()
         clock.elapsed += 700

@@ -1,6 +1,7 @@
 package com.nexmdm.agent.net
 
 import com.nexmdm.agent.engine.Clock
+import com.nexmdm.agent.engine.PortFailure
 import com.nexmdm.agent.engine.SessionPort
 import com.nexmdm.agent.engine.SessionSink
 import com.nexmdm.agent.engine.SessionState
@@ -12,11 +13,15 @@ import com.sun.net.httpserver.HttpExchange
 import com.sun.net.httpserver.HttpServer
 import org.junit.jupiter.api.AfterEach
 import java.io.IOException
+import java.net.InetAddress
 import java.net.InetSocketAddress
+import java.net.ServerSocket
+import java.net.Socket
 import java.nio.channels.SeekableByteChannel
 import java.time.Instant
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.Executors
+import java.util.concurrent.TimeUnit
 import java.util.concurrent.atomic.AtomicLong
 import kotlin.test.Test
 import kotlin.test.assertContentEquals
@@ -44,6 +49,7 @@ class NetworkFaultTest {
     private class MemorySession : SessionPort {
         var bytes = ByteArray(0)
         var full = Int.MAX_VALUE
+        var refusal: PortFailure? = null
 
         override fun create(packageName: String, sizeBytes: Long): Int = 1
 
@@ -52,6 +58,7 @@ class NetworkFaultTest {
                 private var at = offset.toInt()
 
                 override fun write(bytes: ByteArray, length: Int) {
+                    refusal?.let { throw it }
                     if (at + length > full) throw IOException("no space left on device")
                     val grown = this@MemorySession.bytes.copyOf(maxOf(this@MemorySession.bytes.size, at + length))
                     bytes.copyInto(grown, at, 0, length)
@@ -303,6 +310,46 @@ class NetworkFaultTest {
         for (room in 0 until apk.size step 64 * 1024) {
             session.full = room
             assertEquals(FailureCode.INSUFFICIENT_STORAGE, assertIs<Fetched.Failed>(fetch()).code)
+        }
+    }
+
+    @Test
+    fun `a device that says itself what failed is believed`() {
+        serve { it.part() }
+        session.refusal = PortFailure(FailureCode.INSTALL_ABORTED, "the session is gone")
+        assertEquals(FailureCode.INSTALL_ABORTED, assertIs<Fetched.Failed>(fetch()).code)
+    }
+
+    @Test
+    fun `bytes that were there and are not begin anew`() {
+        serve { it.part() }
+        session.bytes = apk.copyOf(99_999)
+        for (offset in listOf(100_000L, apk.size.toLong())) {
+            assertEquals(0, assertIs<Fetched.Cut>(fetch(order(offset, etag))).offset)
+        }
+    }
+
+    @Test
+    fun `headers that never end are a time-out`() {
+        ServerSocket(0, 1, InetAddress.getLoopbackAddress()).use { slow ->
+            val enough = CountDownLatch(1)
+            val loris = threads.submit { slow.accept().use { it.trickle(enough) } }
+            val transport = UrlConnectionTransport(answerTimeoutMs = 300)
+            val order = order(url = "http://127.0.0.1:${slow.localPort}/a.apk")
+            val cut = Downloader(base, transport, session, clock).fetch(order) { _, _ -> true }
+            enough.countDown()
+            loris.get()
+            assertEquals(FailureCode.DOWNLOAD_TIMEOUT, assertIs<Fetched.Cut>(cut).code)
+        }
+    }
+
+    /** A header byte every few milliseconds, until there was [enough] or the other side is gone. */
+    private fun Socket.trickle(enough: CountDownLatch) {
+        try {
+            getOutputStream().write("HTTP/1.1 200 OK\r\nX-Loris: ".toByteArray())
+            while (!enough.await(5, TimeUnit.MILLISECONDS)) getOutputStream().write('a'.code)
+        } catch (_: IOException) {
+            return
         }
     }
 

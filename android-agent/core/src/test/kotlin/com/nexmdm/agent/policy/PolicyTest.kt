@@ -80,10 +80,13 @@ class PolicyTest {
     }
 
     @Test
-    fun `during the download storage is not asked again, the rest is`() {
-        assertNull(Conditions.lost(fit.copy(freeStorageMb = 0), strict))
-        assertEquals(SkipReason.IN_CALL, Conditions.lost(fit.copy(inCall = true), strict)?.reason)
-        assertEquals(SkipReason.METERED_NETWORK, Conditions.lost(fit.copy(metered = true), strict)?.reason)
+    fun `once the session is open the room that it takes need not be free, the rest is asked as before`() {
+        fun lost(now: DeviceSnapshot) = Conditions.lost(now, strict, apkBytes = 50L * 1024 * 1024)?.reason
+        assertNull(lost(fit.copy(freeStorageMb = 150)))
+        assertEquals(SkipReason.LOW_STORAGE, lost(fit.copy(freeStorageMb = 149)))
+        assertEquals(SkipReason.IN_CALL, lost(fit.copy(inCall = true)))
+        assertEquals(SkipReason.METERED_NETWORK, lost(fit.copy(metered = true)))
+        assertEquals(SkipReason.BATTERY_LOW, lost(fit.copy(battery = 39)))
     }
 
     private val night = Window(days = listOf("fri"), start = "22:00", end = "05:00", tz = "Europe/Berlin")

@@ -10,10 +10,10 @@ import java.net.ConnectException
 import java.net.SocketException
 
 /** Between the agent and the network: damages, drops or withholds what comes. */
-internal class FaultyTransport(private val inner: HttpTransport, faults: List<Fault>) : HttpTransport {
-    private val isOffline = faults.any { it.kind == "offline" }
-    private val damages = faults.any { it.kind == "checksum" }
-    private val dropAfter = faults.firstOrNull { it.kind == "drops" }?.let { (it.detail?.toInt() ?: 64) * 1024 }
+internal class FaultyTransport(private val inner: HttpTransport, faults: Faults) : HttpTransport {
+    private val isOffline = FaultKind.OFFLINE in faults
+    private val damages = FaultKind.CHECKSUM in faults
+    private val dropAfter = faults.bytes(FaultKind.DROPS)
 
     override fun open(request: HttpRequest): HttpExchange {
         // Enrolment goes through, so that the server knows the device that it then does not hear from.
@@ -30,12 +30,12 @@ internal class FaultyTransport(private val inner: HttpTransport, faults: List<Fa
     }
 
     private inner class Damage(body: InputStream) : FilterInputStream(body) {
-        private var seen = 0
+        private var seen = 0L
 
         override fun read(bytes: ByteArray, offset: Int, length: Int): Int {
-            val room = dropAfter?.let { it - seen } ?: length
+            val room = dropAfter?.let { it - seen } ?: length.toLong()
             if (room <= 0) throw SocketException("scripted: connection reset")
-            val count = super.read(bytes, offset, minOf(length, room))
+            val count = super.read(bytes, offset, minOf(length.toLong(), room).toInt())
             if (damages && count > 0) bytes[offset] = (bytes[offset].toInt() xor 1).toByte()
             seen += count.coerceAtLeast(0)
             return count

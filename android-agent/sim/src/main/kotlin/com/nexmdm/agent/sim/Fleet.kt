@@ -9,16 +9,16 @@ import java.util.concurrent.ScheduledThreadPoolExecutor
 import kotlin.random.Random
 
 /** Many agents on a few threads: each runs when it is due and lets go of its thread when it has to wait. */
-internal class Fleet(private val options: Options) : AutoCloseable {
+internal class Fleet(private val options: Options, private val journal: Lines = Lines(::println)) : AutoCloseable {
     private val threads: ScheduledExecutorService =
-        ScheduledThreadPoolExecutor(minOf(MAX_THREADS, options.devices.coerceAtLeast(2))) { work ->
+        ScheduledThreadPoolExecutor(options.devices.coerceIn(2, MAX_THREADS)) { work ->
             Thread(null, work, "agent", STACK_BYTES).apply { isDaemon = true }
         }.apply { removeOnCancelPolicy = true }
 
     fun start() {
         Files.createDirectories(options.state)
         val name = fleetName(options.state.resolve("fleet"))
-        repeat(options.devices) { SimAgent(it, "$name-%05d".format(it), options, threads).start() }
+        repeat(options.devices) { SimAgent(it, "$name-%05d".format(it), options, threads, journal).start() }
     }
 
     override fun close() {
@@ -38,11 +38,11 @@ internal class Fleet(private val options: Options) : AutoCloseable {
 }
 
 /** One JSON object per line; nulls are left out. */
-internal object Lines {
+internal class Lines(private val write: (String) -> Unit) {
     @Synchronized
     fun say(vararg fields: Pair<String, Any?>) {
         val known = fields.mapNotNull { (name, value) -> value?.let { name to primitive(it) } }
-        println(JsonObject(known.toMap()))
+        write(JsonObject(known.toMap()).toString())
     }
 
     private fun primitive(value: Any): JsonPrimitive =

@@ -6,7 +6,7 @@ import kotlin.system.exitProcess
 internal fun main(arguments: Array<String>) {
     val options =
         try {
-            Options.parse(arguments.toList())
+            Options.parse(arguments.toList(), System.getenv("ENROLLMENT_TOKEN"))
         } catch (e: IllegalArgumentException) {
             System.err.println(e.message)
             System.err.println(Options.USAGE)

@@ -9,6 +9,7 @@ import com.nexmdm.agent.model.DeviceIdentity
 import com.nexmdm.agent.net.UrlConnectionTransport
 import com.nexmdm.agent.store.DiskFile
 import java.nio.file.Files
+import java.time.Duration
 import java.time.Instant
 import java.util.concurrent.Future
 import java.util.concurrent.ScheduledExecutorService
@@ -20,13 +21,15 @@ internal class SimAgent(
     private val serial: String,
     private val options: Options,
     private val threads: ScheduledExecutorService,
+    private val lines: Lines,
 ) {
     private val folder = Files.createDirectories(options.state.resolve("%05d".format(index)))
     private val faults = options.faultsOf(index)
+    private val clock =
+        FastClock(Duration.ofDays(faults.detail(FaultKind.CLOCK)?.toLong() ?: 0), options.speed)
     private val device = SimDevice(folder, options, faults, ::installLater)
     private var agent = born()
     private var next: Future<*>? = null
-    private var wasEnrolled = agent.isEnrolled
     private var wasRefused = false
 
     fun start(): Unit = wake(0)
@@ -48,7 +51,7 @@ internal class SimAgent(
                 journal = DiskFile(folder.resolve("journal")),
                 account = DiskFile(folder.resolve("account.json")),
             )
-        val ports = Ports(device.sessions, device.packages, device, WallClock)
+        val ports = Ports(device.sessions, device.packages, device, clock)
         val transport = FaultyTransport(UrlConnectionTransport(), faults)
         return Agent(settings, ports, transport, listener = ::changed).apply {
             enrollmentToken = options.enrollmentToken
@@ -64,9 +67,10 @@ internal class SimAgent(
 
     @Synchronized
     private fun turn() {
-        val pause = agent.work()
-        sayEnrolment()
-        wake(pause.coerceIn(MIN_PAUSE_MS, MAX_PAUSE_MS))
+        wake((agent.work() / options.speed).coerceIn(MIN_PAUSE_MS, MAX_PAUSE_MS))
+        val refused = agent.refused
+        if (!wasRefused && refused != null) say("refused", "http_status" to refused.httpStatus, "error" to refused.why)
+        wasRefused = refused != null
     }
 
     /** The platform installs by itself; the agent hears of it, unless it was the agent that was replaced. */
@@ -77,9 +81,7 @@ internal class SimAgent(
     @Synchronized
     private fun installed(session: Int) {
         val result = device.sessions.finish(session) ?: return
-        if (result.replaced !=
-            null
-        ) {
+        if (result.replaced != null) {
             say("installed", "package" to result.replaced, "version_code" to result.versionCode)
         }
         if (result.replaced == AGENT_PACKAGE) agent = born() else agent.said(session, result.verdict)
@@ -100,32 +102,25 @@ internal class SimAgent(
                 "post_install" to report.postInstall,
             )
         }
-        // A crash after every finished report: the next turn begins with what is on the disk.
-        if (faults.any { it.kind == "crash" } && new.outbox.size < old.outbox.size) threads.execute { reborn() }
+        val isDelivered = new.outbox.size < old.outbox.size
+        if (isDelivered && FaultKind.CRASH in faults) threads.execute(::reborn)
     }
 
+    /** A crash and the process after it: the next turn begins with what is on the disk. */
     @Synchronized
     private fun reborn() {
         agent = born()
         wake(0)
     }
 
-    private fun sayEnrolment() {
-        if (!wasEnrolled && agent.isEnrolled) say("enrolled", "serial" to serial)
-        wasEnrolled = agent.isEnrolled
-        val refused = agent.refused
-        if (!wasRefused && refused != null) say("refused", "http_status" to refused.httpStatus, "error" to refused.why)
-        wasRefused = refused != null
-    }
-
     private fun say(state: String, vararg more: Pair<String, Any?>) {
-        Lines.say("at" to Instant.now(), "device" to index, "device_id" to agent.deviceId, "state" to state, *more)
+        lines.say("at" to Instant.now(), "device" to index, "device_id" to agent.deviceId, "state" to state, *more)
     }
 
-    private object WallClock : Clock {
-        override fun now(): Instant = Instant.now()
+    private class FastClock(private val wrongBy: Duration, private val speed: Long) : Clock {
+        override fun now(): Instant = Instant.now().plus(wrongBy)
 
-        override fun elapsedMs(): Long = System.nanoTime() / 1_000_000
+        override fun elapsedMs(): Long = System.nanoTime() / 1_000_000 * speed
     }
 
     companion object {

@@ -17,32 +17,40 @@ import java.time.ZoneId
 internal class SimDevice(
     folder: Path,
     options: Options,
-    private val faults: List<Fault>,
+    private val faults: Faults,
     installLater: (Int) -> Unit,
 ) : DevicePort {
-    val packages = SimPackages(DiskFile(folder.resolve("packages.json")), options, has("signer"))
+    val packages = SimPackages(DiskFile(folder.resolve("packages.json")), options, FaultKind.SIGNER in faults)
     val sessions = SimSessions(folder, packages, faults, installLater)
 
     override fun snapshot(): DeviceSnapshot =
         DeviceSnapshot(
-            network = if (has("no_wifi")) Network.CELLULAR else Network.WIFI,
-            metered = has("metered"),
-            battery = if (has("low_battery")) 7 else 88,
-            charging = !has("low_battery"),
+            network = if (FaultKind.NO_WIFI in faults) Network.CELLULAR else Network.WIFI,
+            metered = FaultKind.METERED in faults,
+            battery = if (FaultKind.LOW_BATTERY in faults) 7 else 88,
+            charging = FaultKind.LOW_BATTERY !in faults,
             freeStorageMb = 4_000,
             dozeExempt = true,
-            inCall = has("in_call"),
-            inUse = has("in_use"),
-            deviceOwner = !has("not_permitted"),
+            inCall = FaultKind.IN_CALL in faults || callCame(),
+            inUse = FaultKind.IN_USE in faults,
+            deviceOwner = right() == InstallRight.SILENT,
             zone = ZoneId.systemDefault().id,
-            installRight = if (has("not_permitted")) InstallRight.NONE else InstallRight.SILENT,
+            installRight = right(),
         )
 
-    override fun prompt(session: Int): Boolean = false
+    private fun callCame(): Boolean = FaultKind.CALL_COMES in faults && sessions.mine().isNotEmpty()
 
-    override fun launch(packageName: String, intent: RestartIntent): Boolean = packages.installed(packageName) != null
+    private fun right(): InstallRight =
+        when {
+            FaultKind.NOT_PERMITTED in faults -> InstallRight.NONE
+            FaultKind.DECLINES in faults -> InstallRight.PROMPT
+            else -> InstallRight.SILENT
+        }
 
-    private fun has(kind: String): Boolean = faults.any { it.kind == kind }
+    override fun prompt(session: Int): Boolean = sessions.ask(session)
+
+    override fun launch(packageName: String, intent: RestartIntent): Boolean =
+        packages.installed(packageName) != null && FaultKind.NO_RESTART !in faults
 }
 
 /** With a [foreignSigner] the inventory keeps quiet about it, so that the agent's own check is what finds it. */

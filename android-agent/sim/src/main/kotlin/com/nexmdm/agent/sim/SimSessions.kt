@@ -10,6 +10,7 @@ import com.nexmdm.agent.engine.SessionState
 import com.nexmdm.agent.model.FailureCode
 import com.nexmdm.agent.model.InstalledPackage
 import com.nexmdm.agent.policy.InstallVerdict
+import java.io.IOException
 import java.nio.ByteBuffer
 import java.nio.channels.FileChannel
 import java.nio.channels.SeekableByteChannel
@@ -18,28 +19,34 @@ import java.nio.file.Path
 import java.nio.file.StandardOpenOption.CREATE
 import java.nio.file.StandardOpenOption.READ
 import java.nio.file.StandardOpenOption.WRITE
+import java.util.concurrent.ConcurrentHashMap
 import kotlin.io.path.listDirectoryEntries
 import kotlin.io.path.name
+import kotlin.random.Random
 
 /** `N.session` is being written, `N.committed` waits for the platform: what is on the disk is the whole truth. */
 internal class SimSessions(
     private val folder: Path,
     private val packages: SimPackages,
-    private val faults: List<Fault>,
+    private val faults: Faults,
     private val installLater: (Int) -> Unit,
 ) : SessionPort {
     /** [replaced] is the package that is there now. */
     class Result(val verdict: InstallVerdict, val replaced: String? = null, val versionCode: Long? = null)
+
+    private val room = faults.bytes(FaultKind.NO_SPACE) ?: Long.MAX_VALUE
+    private val asked = ConcurrentHashMap.newKeySet<Int>()
 
     init {
         mine().filterValues { it == SessionState.COMMITTED }.keys.forEach(installLater)
     }
 
     override fun create(packageName: String, sizeBytes: Long): Int {
-        if (faults.any { it.kind == "no_space" }) {
+        if (FaultKind.NO_SPACE in faults && room == Long.MAX_VALUE) {
             throw PortFailure(FailureCode.INSUFFICIENT_STORAGE, "No suitable internal storage available")
         }
-        val session = (mine().keys.maxOrNull() ?: 0) + 1
+        // As Android does it: a number that comes again only by a rare chance, so that a late word finds nobody.
+        val session = Random.nextInt(1, Int.MAX_VALUE)
         Files.createFile(open(session))
         return session
     }
@@ -49,6 +56,7 @@ internal class SimSessions(
         file.position(offset)
         return object : SessionSink {
             override fun write(bytes: ByteArray, length: Int) {
+                if (file.position() + length > room) throw IOException("No space left on device")
                 val left = ByteBuffer.wrap(bytes, 0, length)
                 while (left.hasRemaining()) file.write(left)
             }
@@ -66,6 +74,13 @@ internal class SimSessions(
         installLater(session)
     }
 
+    /** The question comes up, and is answered in its time. */
+    fun ask(session: Int): Boolean {
+        asked += session
+        installLater(session)
+        return true
+    }
+
     override fun abandon(session: Int) {
         Files.deleteIfExists(open(session))
         Files.deleteIfExists(committed(session))
@@ -81,14 +96,16 @@ internal class SimSessions(
     fun finish(session: Int): Result? {
         val file = committed(session)
         if (!Files.exists(file)) return null
+        if (FaultKind.DECLINES in faults && session !in asked) return Result(InstallVerdict.AskPerson)
         val result = FileChannel.open(file, CREATE, READ, WRITE).use(::judge)
         Files.deleteIfExists(file)
         return result
     }
 
     private fun judge(file: SeekableByteChannel): Result {
-        val wanted = faults.firstOrNull { it.kind == "install" }?.detail?.uppercase()
-        if (wanted != null) return Result(InstallVerdict.Failed(FailureCode.valueOf(wanted), "as scripted"))
+        val declined = if (FaultKind.DECLINES in faults) FailureCode.INSTALL_ABORTED.name else null
+        val refusal = declined ?: faults.detail(FaultKind.INSTALL)?.uppercase()
+        if (refusal != null) return Result(InstallVerdict.Failed(FailureCode.valueOf(refusal), "as scripted"))
         return when (val read = ApkInspector.inspect(file, SimAgent.SDK)) {
             is Inspection.Read -> installed(read.facts)
             else -> Result(InstallVerdict.Failed(FailureCode.APK_INVALID, "INSTALL_PARSE_FAILED_NOT_APK"))

@@ -79,21 +79,15 @@ class FleetTest {
 
     private fun command(device: String): String =
         """{"action": "deploy_apk", "schema": 1, "deployment_id": "d", "device_id": $device, "attempt": 1,
-            "apk": {"package": "com.nexmdm", "version_code": 121, "url": "/v1/artifacts/a.apk", "sha256": "${sha256(
-            apk,
-        )}",
-            "size_bytes": ${apk.size}, "signer_sha256": ["${sha256(ApkFactory.signerA)}"]},
+            "apk": {"package": "com.nexmdm", "version_code": 121, "url": "/v1/artifacts/a.apk",
+              "sha256": "${sha256(apk)}", "size_bytes": ${apk.size},
+              "signer_sha256": ["${sha256(ApkFactory.signerA)}"]},
             "constraints": {"wifi_only": true, "min_battery": 40}, "window_open": true}"""
 
     private fun confirm(exchange: HttpExchange, device: String) {
         val over = ended[device]
-        if (over ==
-            null
-        ) {
-            exchange.json(200, command(device))
-        } else {
-            exchange.json(410, """{"status": "$over", "reason": "settled"}""")
-        }
+        if (over == null) return exchange.json(200, command(device))
+        exchange.json(410, """{"status": "$over", "reason": "settled"}""")
     }
 
     private fun report(device: String, body: JsonObject): String {
@@ -119,45 +113,49 @@ class FleetTest {
 
     @Test
     fun `each device ends as scripted`() {
-        val faults =
-            listOf("checksum:1", "signer:2", "no_space:3", "not_permitted:4", "install=verifier_blocked:5", "in_call:6")
-                .plus(listOf("low_battery:7", "no_wifi:8", "metered:9", "drops=100:10", "crash:11"))
-        val options =
-            Options.parse(
-                listOf(
-                    "--server",
-                    "http://127.0.0.1:${server.address.port}",
-                    "--enrollment-token",
-                    "e",
-                    "--devices",
-                    "12",
-                ) +
-                    listOf("--state", "$folder", "--install-ms", "50") + faults.flatMap { listOf("--fault", it) },
-            )
+        val wanted =
+            mapOf(
+                null to "succeeded",
+                "checksum" to "checksum_mismatch",
+                "signer" to "signature_mismatch",
+                "no_space" to "insufficient_storage",
+                "no_space=200" to "insufficient_storage",
+                "not_permitted" to "not_permitted",
+                "declines" to "user_declined",
+                "install=verifier_blocked" to "verifier_blocked",
+                "in_call" to "in_call",
+                "call_comes" to "in_call",
+                "in_use" to "in_use",
+                "low_battery" to "battery_low",
+                "no_wifi" to "no_wifi",
+                "metered" to "metered_network",
+                "drops=100" to "succeeded",
+                "crash" to "succeeded",
+                "clock=-9000" to "succeeded",
+                "clock=9000" to "succeeded",
+            ).toList()
+        val faults = wanted.mapIndexedNotNull { device, (fault, _) -> fault?.let { "$it:$device" } }
+        val lines = LinkedBlockingQueue<String>()
         val seen =
-            Fleet(options).use { fleet ->
+            Fleet(options(wanted.size, faults), Lines(lines::add)).use { fleet ->
                 fleet.start()
-                List(12) { assertNotNull(finals.poll(30, TimeUnit.SECONDS), "only $ended") }.toMap()
+                List(wanted.size) { assertNotNull(finals.poll(30, TimeUnit.SECONDS), "only $ended") }.toMap()
             }
-        val expected =
-            listOf("succeeded", "checksum_mismatch", "signature_mismatch", "insufficient_storage", "not_permitted") +
-                listOf(
-                    "verifier_blocked",
-                    "in_call",
-                    "battery_low",
-                    "no_wifi",
-                    "metered_network",
-                    "succeeded",
-                    "succeeded",
-                )
-        assertEquals(expected, (0..11).map { seen["%05d".format(it)] })
+        assertEquals(wanted.map { it.second }, wanted.indices.map { seen["%05d".format(it)] })
+        val received = lines.map(::json).filter { it["state"]?.jsonPrimitive?.content == "received" }
+        assertEquals(wanted.size, received.map { it["device"] }.distinct().size)
+    }
+
+    private fun options(devices: Int, faults: List<String>): Options {
+        val address = "http://127.0.0.1:${server.address.port}"
+        val plain = listOf("--server", address, "--state", "$folder", "--devices", "$devices", "--install-ms", "50")
+        return Options.parse(plain + faults.flatMap { listOf("--fault", it) }, enrollmentToken = "e")
     }
 
     @Test
     fun `options say what is wrong with them`() {
-        fun message(
-            vararg arguments: String,
-        ) = assertFailsWith<IllegalArgumentException> { Options.parse(arguments.toList()) }.message
+        fun message(vararg arguments: String) =
+            assertFailsWith<IllegalArgumentException> { Options.parse(arguments.toList()) }.message
         assertEquals("--server is missing", message("--state", "x"))
         assertEquals("--state is missing", message("--server", "x"))
         assertEquals("unknown option --colour", message("--colour", "x"))

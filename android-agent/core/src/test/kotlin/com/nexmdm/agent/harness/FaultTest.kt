@@ -1,0 +1,227 @@
+package com.nexmdm.agent.harness
+
+import com.nexmdm.agent.model.DeviceSnapshot
+import com.nexmdm.agent.model.FailureCode
+import com.nexmdm.agent.model.Network
+import com.nexmdm.agent.policy.InstallVerdict
+import org.junit.jupiter.api.DynamicTest
+import org.junit.jupiter.api.TestFactory
+import java.time.Instant
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertTrue
+
+/** Whole agents in virtual time, with the network, the disk, the clock and the server's word failing at every place. */
+class FaultTest {
+    private fun everyPath(check: (Path) -> Unit): List<DynamicTest> =
+        Paths.all.map { DynamicTest.dynamicTest(it.name) { check(it) } }
+
+    @TestFactory
+    fun `each request lost, and each answer`(): List<DynamicTest> =
+        everyPath { path ->
+            for (lost in 1..path.world().run().server.requests) {
+                path.verify(path.world().apply { server.losesRequest = lost }.run(), "request $lost lost")
+                path.verify(path.world().apply { server.losesAnswer = lost }.run(), "answer $lost lost")
+            }
+        }
+
+    @TestFactory
+    fun `no room for a line of the journal, once and for a while`(): List<DynamicTest> =
+        everyPath { path ->
+            for (write in 1..path.world().run().journal.writes) {
+                for (long in listOf(1, 5)) {
+                    val world = path.world()
+                    world.journal.fullAt = write
+                    world.journal.fullFor = long
+                    path.verify(world.run(), "write $write failed $long times")
+                }
+            }
+        }
+
+    /** What the journal no longer tells is asked of the device and of the server, which loses patience in the end. */
+    @TestFactory
+    fun `a journal cut anywhere`(): List<DynamicTest> =
+        everyPath { path ->
+            for (point in 1..path.world().run().fuse.count step 7) {
+                for (part in 0..4) {
+                    val world = path.world()
+                    world.fuse.killAt = point
+                    while (world.deaths == 0 && !world.isAtRest()) world.run(steps = 1)
+                    if (world.server.isSettled) continue
+                    world.journal.bytes = world.journal.bytes.let { it.copyOf(it.size * part / 4) }
+                    world.die()
+                    repeat(3) {
+                        world.run(steps = 300)
+                        world.server.timeOut()
+                    }
+                    path.verify(world.run(), "killed at $point, $part quarters of the journal kept")
+                }
+            }
+        }
+
+    private val large = ApkFactory.apk("com.shop.till", 121, filler = 1_000_000)
+
+    private fun update(apk: ByteArray = Paths.apk): World =
+        World().apply {
+            device.install("com.shop.till", 120)
+            order(FakeServer.Order(apk))
+        }
+
+    @Test
+    fun `a network that breaks every 64 KiB costs nothing but time`() {
+        val world = update(large).apply { server.cutsAfter = 64 * 1024 }.run()
+        assertEquals(emptyList(), world.wrongs())
+        assertEquals("succeeded" to 1, world.server.status to world.server.attempt)
+        assertEquals(1 + large.size / (64 * 1024), world.server.asked.count { "/artifacts/" in it })
+    }
+
+    @Test
+    fun `a network that never carries a byte is a failure of its own name`() {
+        val world = update(large).apply { server.cutsAfter = 0 }.run()
+        assertEquals(emptyList(), world.wrongs())
+        assertEquals("failed", world.server.status)
+        assertEquals(setOf("download_network"), world.server.applied.mapNotNull { it.code }.toSet())
+    }
+
+    @Test
+    fun `no room for the APK, wherever it ends`() {
+        for (room in 0 until large.size step 64 * 1024) {
+            val world = update(large).apply { device.room = room }.run()
+            assertEquals(emptyList(), world.wrongs())
+            assertEquals("insufficient_storage", world.server.applied.last().code)
+            Paths.isUntouched(world)
+        }
+    }
+
+    @TestFactory
+    fun `a clock that is wrong by years`(): List<DynamicTest> =
+        everyPath { path ->
+            for (year in listOf("1970", "2001", "2099")) {
+                val world = path.world(Instant.parse("$year-01-01T00:00:00Z")).run()
+                path.verify(world, "in $year")
+                val wrong = world.server.occurredAt.filterNot { "$it".startsWith("2026-11-24T1") }
+                assertEquals(emptyList(), wrong, "times by the device's clock")
+            }
+        }
+
+    @Test
+    fun `a window is judged by the server's time where the server says no more`() {
+        fun end(fromDay: String, untilDay: String): Pair<String, List<String>> {
+            val window = """{"start_iso": "${fromDay}T00:00:00Z", "end_iso": "${untilDay}T00:00:00Z"}"""
+            val world = World(wall = Instant.parse("2031-01-01T00:00:00Z"))
+            world.server.windowOpen = null
+            world.order(FakeServer.Order(Paths.apk, window = window))
+            world.run()
+            return world.server.status to world.server.conditions
+        }
+        assertEquals("succeeded" to emptyList(), end("2026-11-24", "2026-11-25"))
+        assertEquals("device_condition" to listOf("outside_window"), end("2030-12-31", "2031-01-02"))
+    }
+
+    private val lost: Map<String, (DeviceSnapshot) -> DeviceSnapshot> =
+        mapOf(
+            "no_wifi" to { it.copy(network = Network.CELLULAR) },
+            "metered_network" to { it.copy(metered = true) },
+            "battery_low" to { it.copy(battery = 39) },
+            "low_storage" to { it.copy(freeStorageMb = 3) },
+            "in_call" to { it.copy(inCall = true) },
+            "in_use" to { it.copy(inUse = true) },
+        )
+
+    @TestFactory
+    fun `a condition lost at any look stops it before the install`(): List<DynamicTest> =
+        lost.map { (reason, change) ->
+            DynamicTest.dynamicTest(reason) {
+                val last = update(large).run().device.snapshotsAtCommit
+                assertTrue(last > 5, "hardly looked at")
+                for (look in 0..last) {
+                    val world = update(large)
+                    world.device.onSnapshot = { if (it == look) world.device.change(change) }
+                    if (look == 0) world.device.change(change)
+                    world.run()
+                    assertEquals(emptyList(), world.wrongs(), "lost after look $look")
+                    val stopped = look < last
+                    assertEquals(if (stopped) "device_condition" else "succeeded", world.server.status, "look $look")
+                    assertEquals(if (stopped) listOf(reason) else emptyList(), world.server.conditions)
+                    assertEquals(if (stopped) 0 else 1, world.device.commits)
+                }
+            }
+        }
+
+    private fun FakeDevice.change(change: (DeviceSnapshot) -> DeviceSnapshot) {
+        snapshot = change(snapshot)
+    }
+
+    @Test
+    fun `no condition stops a reinstall once the package is off the device`() {
+        for (change in lost.values) {
+            val world = World()
+            world.device.install("com.shop.till", 130)
+            world.order(FakeServer.Order(Paths.apk, mode = "reinstall"))
+            world.device.verdict = {
+                world.device.change(change)
+                world.device.verdict = { InstallVerdict.Done }
+                InstallVerdict.Failed(FailureCode.INSTALL_INTERNAL, "not now")
+            }
+            world.run()
+            assertEquals(emptyList(), world.wrongs())
+            assertEquals("succeeded" to 2, world.server.status to world.server.attempt)
+            assertTrue(world.server.applied.any { it.code == "reinstall_incomplete" })
+            Paths.isUpdated(world)
+        }
+    }
+
+    private val order =
+        mapOf("action" to "deploy_apk", "schema" to "1", "deployment_id" to "42", "device_id" to "7", "attempt" to "1")
+    private val evil =
+        """{"package": "com.shop.till", "version_code": 999, "url": "https://evil.test/x.apk", "size_bytes": 10,
+            "sha256": "${"e".repeat(64)}", "signer_sha256": ["${"e".repeat(64)}"]}"""
+
+    @TestFactory
+    fun `at any moment a push that is`(): List<DynamicTest> =
+        mapOf(
+            "a duplicate" to order,
+            "of an attempt that never was" to order + ("attempt" to "9"),
+            "for another device" to order + ("device_id" to "8"),
+            "of an unknown deployment" to order + ("deployment_id" to "666"),
+            "of a future schema" to order + ("schema" to "99") + ("apk" to evil),
+            "forged" to order + ("apk" to evil),
+            "forged, of another deployment" to order + ("deployment_id" to "666") + ("apk" to evil),
+            "a call to stop that nobody decided" to order + ("action" to "cancel"),
+            "garbage" to mapOf("apk" to "{", "x" to "y"),
+        ).map { (name, push) ->
+            DynamicTest.dynamicTest(name) {
+                for (step in 1..40) {
+                    val world = update(large).run(steps = step)
+                    world.pushed(push)
+                    world.run()
+                    assertEquals(emptyList(), world.wrongs(), "at step $step")
+                    assertEquals("succeeded" to 1, world.server.status to world.server.attempt, "at step $step")
+                    assertEquals(1, world.device.commits, "at step $step")
+                    assertTrue(world.server.asked.none { "evil" in it })
+                }
+            }
+        }
+
+    @Test
+    fun `an older attempt that comes late begins nothing`() {
+        val world = update().apply { server.served = { if (it.attempt == 1) ByteArray(it.orderSize()) else Paths.apk } }
+        world.run()
+        assertEquals("succeeded" to 2, world.server.status to world.server.attempt)
+        val asked = world.server.requests
+        world.pushed(order)
+        world.run(steps = 3)
+        assertEquals(emptyList(), world.wrongs())
+        assertTrue(world.server.asked.drop(asked).none { "attempt=1" in it || "/status" in it })
+    }
+
+    private fun FakeServer.orderSize(): Int = order?.apk?.size ?: 0
+
+    @Test
+    fun `a command of a future schema is answered, and nothing is touched`() {
+        val world = update().apply { server.schema = 2 }.run()
+        assertEquals(emptyList(), world.wrongs())
+        assertEquals("failed" to "internal", world.server.status to world.server.applied.last().code)
+        Paths.isUntouched(world)
+    }
+}
