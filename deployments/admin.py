@@ -22,6 +22,7 @@ from deployments.models import (
     DeploymentAttempt,
     DeploymentBell,
     DeploymentEvent,
+    DeploymentNumbers,
     DeploymentTarget,
     DeploymentTask,
     DryRun,
@@ -293,6 +294,19 @@ class DeploymentBellAdmin(RecordAdmin):
     @admin.display(description="Rung")
     def rung(self, bell: DeploymentBell) -> SafeString:
         return time_html(bell.rung_at)
+
+
+@admin.register(DeploymentNumbers)
+class DeploymentNumbersAdmin(RecordAdmin):
+    list_display = ("deployment_id", "state", "counted", "took", "looked_at")
+
+    @admin.display(description="Counted")
+    def counted(self, numbers: DeploymentNumbers) -> SafeString:
+        return time_html(numbers.as_of)
+
+    @admin.display(description="Looked at")
+    def looked_at(self, numbers: DeploymentNumbers) -> SafeString:
+        return time_html(numbers.wanted_at)
 
 
 @admin.register(StartRequest)

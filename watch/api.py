@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mdm.door import actor_of, answer
 from mdm.paging import Paging, page
 from mdm.wire_schemas import PROBLEMS, Item, Items
-from mdm.wire_types import MAX_ID, PathId, examples
+from mdm.wire_types import MAX_ID, PathId, Strict, examples
 from watch import alerts, audit_export
 from watch.models import Alert
 
@@ -46,6 +46,12 @@ class AlertOut(Item):
     resolved_at: str | None
 
 
+class NothingIn(Strict):
+    """There is nothing to say."""
+
+    model_config = ConfigDict(json_schema_extra=examples({}))
+
+
 class AlertFilter(BaseModel):
     state: State | Literal[""] = Field(default="", description="Empty: all.")
 
@@ -62,7 +68,7 @@ def list_alerts(request: HttpRequest, wanted: Query[AlertFilter], paging: Query[
     response={200: AlertOut, **PROBLEMS},
     summary="Acknowledge an alert",
 )
-def acknowledge(request: HttpRequest, alert_id: Path[PathId]) -> HttpResponse:
+def acknowledge(request: HttpRequest, alert_id: Path[PathId], body: NothingIn | None = None) -> HttpResponse:
     """Somebody has seen it. 200 also when somebody had before; 409 when it is resolved."""
     return answer(alerts.acknowledge(actor_of(request), alert_id).facts())
 

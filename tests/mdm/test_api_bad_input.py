@@ -12,6 +12,7 @@ from devices.models import EnrollmentToken
 from mdm.api import api
 from tests.calls import PROBLEM, Caller, as_user
 from tests.factories import AdminFactory, ApkVersionFactory, DeploymentFactory, DeviceFactory, api_token
+from watch.models import Alert
 
 pytestmark = pytest.mark.django_db
 
@@ -44,6 +45,7 @@ def ids() -> dict[str, int]:
         "deployment_id": DeploymentFactory(to_version=version).pk,
         "device_id": DeviceFactory().pk,
         "dry_run_id": 1,
+        "alert_id": Alert.objects.create(kind="worker_silent", subject="worker-1", message="Silent.").pk,
         "package_name": "com.nexmdm",
     }
 
