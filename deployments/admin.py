@@ -124,6 +124,7 @@ class DeploymentAdmin(RecordAdmin):
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         """The details page is the page of a deployment."""
+        self.require_view(request)
         deployment = self.get_object(request, object_id)
         name, of = ("details", [deployment.pk]) if deployment else ("changelist", [])
         return HttpResponseRedirect(reverse(f"admin:deployments_deployment_{name}", args=of))
@@ -173,6 +174,7 @@ class FleetSwitchAdmin(RecordAdmin):
         return switch_page.switch_page(request, self.admin_site)
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        self.require_view(request)
         return HttpResponseRedirect(reverse("admin:deployments_fleetswitch_changelist"))
 
 

@@ -49,6 +49,23 @@ def time_html(moment: datetime | None, missing: str = "never") -> SafeString:
     )
 
 
+def age_words(since: datetime, now: datetime) -> str:
+    """How long ago, in the largest unit of which there is at least one: `just now`, `3 min ago`, `2 d ago`."""
+    seconds = int((now - since).total_seconds())
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit} ago"
+    return "just now"
+
+
+def seen_html(moment: datetime | None) -> SafeString:
+    """An instant of the past, absolute, with how long ago it was."""
+    if moment is None:
+        return time_html(None)
+    age = age_words(moment, timezone.now())
+    return format_html('{} <span class="nx-quiet">{}</span>', time_html(moment), age)
+
+
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
     """Counts no further than 10,000: beyond that people search, and an exact count costs a scan."""
 
@@ -73,6 +90,11 @@ class RecordAdmin(BaseAdmin):
         plural = str(self.opts.verbose_name_plural)
         title = {"title": plural[:1].upper() + plural[1:], "add_words": self.add_words}
         return super().changelist_view(request, title | (extra_context or {}))  # type: ignore[return-value]
+
+    def require_view(self, request: HttpRequest) -> None:
+        """PermissionDenied for whom may not see these rows; for pages that take the place of Django's own."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
