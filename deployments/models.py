@@ -296,7 +296,10 @@ class DeploymentTask(models.Model):
 
 
 class DeploymentAttempt(models.Model):
-    """The ledger of sends: one row each, kept for ever, so that the 60-second window forgets nothing."""
+    """The ledger of sends: one row each, given-back slots included, so that the 60-second window forgets nothing.
+
+    A task's last attempt is kept for ever, earlier ones of ended deployments as `retention` says.
+    """
 
     # The indexes below begin with these three.
     task = models.ForeignKey(

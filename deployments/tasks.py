@@ -1,6 +1,13 @@
 """What django-q2 calls: ids in, nothing out. Each may be lost or doubled without harm."""
 
-from deployments import bell, pushing, tick
+import logging
+from typing import Final
+
+from deployments import bell, pushing, retention, tick
+
+log = logging.getLogger(__name__)
+
+TIDY_SEC: Final = 15.0  # well within the timeout of a job
 
 
 def advance(deployment_id: int) -> None:
@@ -12,6 +19,13 @@ def advance(deployment_id: int) -> None:
 
 def tell_to_stop(deployment_id: int) -> None:
     pushing.tell_to_stop(deployment_id)
+
+
+def tidy() -> None:
+    """Every hour. What is left when its time is up goes with the next one."""
+    for rule, rows in retention.run(TIDY_SEC):
+        if rows:
+            log.info("Removed %s: %s", rule.words, rows)
 
 
 def sweep() -> None:

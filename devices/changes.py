@@ -7,7 +7,7 @@ from django.utils import timezone
 from pydantic import ConfigDict, Field
 
 from devices.enrollment_tokens import Labels
-from devices.models import Device, DeviceStatus
+from devices.models import Device, DeviceStatus, Heartbeat
 from devices.signals import device_retired
 from mdm import audit
 from mdm.people import Actor
@@ -56,6 +56,8 @@ def _apply(actor: Actor, device: Device, changed: dict[str, Any]) -> None:
     if status is not None:
         changed["retired_at"] = timezone.now() if status == DeviceStatus.RETIRED else None
     Device.objects.filter(pk=device.pk).update(**changed)
+    if status == DeviceStatus.ACTIVE:
+        Heartbeat.objects.get_or_create(device=device)  # gone where it was retired for long
     if status == DeviceStatus.RETIRED:
         device_retired.send(sender=Device, device_id=device.pk)
     audit.record(

@@ -181,7 +181,8 @@ def _renew(device: Device, body: EnrollIn, token: EnrollmentToken, now: datetime
     Device.objects.filter(pk=device.pk).update(
         alias=device.alias or body.alias or "", max_schema=None, tz="", **_traits(body, token, now)
     )
-    Heartbeat.objects.filter(device=device).update(**_BLANK_HEARTBEAT)
+    # Made anew where it is gone: readings of retired devices are not kept for ever.
+    Heartbeat.objects.update_or_create(device=device, defaults=_BLANK_HEARTBEAT)
     device_re_enrolled.send(sender=Device, device_id=device.pk)
     tokens.void_all(device.pk)
     audit.record(Actor.device(device.pk), "device.enroll_again", device, message, {"token": token.pk})

@@ -35,7 +35,7 @@ def prepare(say: Say) -> str:
             call_command("migrate", interactive=False, verbosity=0)
         forget_the_gone()
         forget_the_dead_of_this_host()
-        schedule_sweep()
+        schedule_jobs()
         login = ensure_admin()
         seed_demo(say)
     connection.close()
@@ -89,11 +89,13 @@ def ensure_admin() -> str:
     return f"{ADMIN} / {password}   (shown only now, not stored)"
 
 
-def schedule_sweep() -> None:
-    """Once a minute, what the ticker and the bells may have missed."""
+def schedule_jobs() -> None:
+    """Once a minute, what the ticker and the bells may have missed; once an hour, what may go."""
     for name, act in (("sweep", "deployments.tasks.sweep"), ("watch", "watch.rounds.keep")):
         defaults = {"func": act, "schedule_type": Schedule.MINUTES, "minutes": 1}
         Schedule.objects.get_or_create(name=name, defaults=defaults)
+    every_hour = {"func": "deployments.tasks.tidy", "schedule_type": Schedule.HOURLY}
+    Schedule.objects.get_or_create(name="tidy", defaults=every_hour)
 
 
 def seed_demo(say: Say) -> None:

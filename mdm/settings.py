@@ -74,6 +74,9 @@ FCM_ENDPOINT = checked_fcm_endpoint(env.str("FCM_ENDPOINT", ""))
 GOOGLE_APPLICATION_CREDENTIALS = env.str("GOOGLE_APPLICATION_CREDENTIALS", "")
 CHECKIN_INTERVAL_SEC = number("CHECKIN_INTERVAL_SEC", 3 if DEMO else 60, least=1)
 ONLINE_WITHIN_MIN = decimal("ONLINE_WITHIN_MIN", "15")
+# How long is kept what only people may still want to look at; two days at least, for the rules of 24 hours.
+KEEP_ATTEMPTS_DAYS = number("KEEP_ATTEMPTS_DAYS", 180, least=2)
+KEEP_RETIRED_DAYS = number("KEEP_RETIRED_DAYS", 90, least=2)
 # What the QR code of an enrolment token tells Android's setup wizard about our agent.
 AGENT_ADMIN_COMPONENT = env.str("AGENT_ADMIN_COMPONENT", "com.nexmdm/com.nexmdm.agent.AdminReceiver")
 AGENT_DOWNLOAD_URL = checked_download_url(env.str("AGENT_DOWNLOAD_URL", ""))
