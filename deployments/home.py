@@ -5,7 +5,7 @@ from typing import Any, Final
 from django.db import connection
 
 from apks.models import Apk, ApkVersion
-from deployments import summary
+from deployments import device_checks, summary
 from deployments.details import words_of
 from deployments.eligibility import OBSERVED, REASON_OF_ONE, REQUIRED, shown
 from deployments.headline import state_words
@@ -14,6 +14,7 @@ from deployments.states import LIVE, DeploymentStatus, TaskStatus
 from devices.models import Device
 
 SHOWN: Final = 50
+CHECKED: Final = 3  # deployments of one device whose every check is shown
 
 _ONE: Final = f"""SELECT r.reason, {OBSERVED}, {REQUIRED} FROM (
         SELECT t.device_id, {shown(REASON_OF_ONE)} AS reason FROM deployment_task t
@@ -43,7 +44,7 @@ def overview() -> dict[str, Any]:
     return {
         "held": [rows[pk] for pk in rows if pk in paused],
         "moving": [rows[pk] for pk in rows if pk not in paused],
-        "switch": FleetSwitch.objects.get(),
+        "switch": FleetSwitch.objects.select_related("changed_by").get(),
         "steps": None if found or Deployment.objects.exists() else _first_steps(),
     }
 
@@ -60,7 +61,10 @@ def of_device(device_id: int) -> list[dict[str, Any]]:
     """The device's tasks, newest first, each that has not succeeded with its reason, observed and required."""
     tasks = DeploymentTask.objects.filter(device_id=device_id).order_by("-id")
     related = ("deployment__apk", "deployment__to_version__apk", "deployment__target")
-    return [_of_task(task) for task in tasks.select_related(*related)[:SHOWN]]
+    found = [_of_task(task) for task in tasks.select_related(*related)[:SHOWN]]
+    for row in [row for row in found if row["task"].finished_at is None][:CHECKED]:
+        row["checks"] = device_checks.checks(row["task"])
+    return found
 
 
 def _of_task(task: DeploymentTask) -> dict[str, Any]:

@@ -20,9 +20,20 @@ from devices.changes import DeviceChanges
 from devices.enrollment_tokens import EnrollmentTokenIn
 from devices.models import Device, DeviceStatus, DeviceToken, EnrollmentToken, Heartbeat
 from mdm.admin import shown_once
-from mdm.admin_site import Act, RecordAdmin, UtcField, act_page, found, person, time_html
+from mdm.admin_site import (
+    Act,
+    RecordAdmin,
+    UtcField,
+    act_page,
+    age_words,
+    found,
+    person,
+    seen_html,
+    time_html,
+)
 from mdm.wire_types import listed
 
+NETWORKS: Final = ("wifi", "ethernet", "cellular", "none")
 READINGS: Final = (
     "battery", "charging", "network", "metered", "free_storage_mb",
     "doze_exempt", "in_call", "in_use", "device_owner",
@@ -85,7 +96,7 @@ class HeldFilter(admin.SimpleListFilter):
 class DeviceAdmin(RecordAdmin):
     """What a person changes goes through pages of its own; the rest the device says."""
 
-    list_display = ("serial", "alias", "model", "state", "seen", "battery", "labels", "versions")
+    list_display = ("serial", "alias", "model", "state", "seen", "charge", "labels", "versions")
     list_select_related = ("heartbeat",)
     list_filter = ("status", HeldFilter)
     search_fields = ("serial", "alias", "model", "external_id")
@@ -106,14 +117,26 @@ class DeviceAdmin(RecordAdmin):
 
     @admin.display(description="Last seen", ordering="heartbeat__received_at")
     def seen(self, device: Device) -> SafeString:
-        return time_html(getattr(_beat(device), "received_at", None))
+        return seen_html(getattr(_beat(device), "received_at", None))
+
+    @admin.display(description="Battery")
+    def charge(self, device: Device) -> str | SafeString:
+        """Never an old reading as if it were one of now."""
+        beat = _beat(device)
+        if beat is None or beat.battery is None or beat.received_at is None:
+            return "not reported"
+        age = age_words(beat.received_at, timezone.now())
+        return format_html('{} % <span class="nx-quiet">{}</span>', beat.battery, age)
 
     @admin.display(description="State", ordering="status")
     def state(self, device: Device) -> str | SafeString:
         if device.status == DeviceStatus.RETIRED:
             return format_html("retired {}", time_html(device.retired_at))
-        held = device.hold_until is not None and device.hold_until > timezone.now()
-        return "held by a person" if held else "active"
+        if device.hold_until is None or device.hold_until <= timezone.now():
+            return "active"
+        return format_html(
+            'held until {} <span class="nx-quiet">{}</span>', time_html(device.hold_until), device.hold_reason
+        )
 
     @admin.display(description="Hold")
     def hold(self, device: Device) -> str | SafeString:
@@ -229,11 +252,24 @@ for _name in READINGS:
     setattr(DeviceAdmin, _name, _reading(_name))
 
 
+class NetworkFilter(admin.SimpleListFilter):
+    """Django's own would look for the kinds there are in every row."""
+
+    title = "network"
+    parameter_name = "network"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in NETWORKS]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.filter(network=self.value()) if self.value() in NETWORKS else queryset
+
+
 @admin.register(Heartbeat)
 class HeartbeatAdmin(RecordAdmin):
     list_display = ("device", "received", "battery", "charging", "network", "metered", "free_storage_mb")
     list_select_related = ("device",)
-    list_filter = ("network", "charging")
+    list_filter = (NetworkFilter, "charging")
     search_fields = ("device__serial", "device__alias")
     fields = ("device", "received", *READINGS)
     readonly_fields = fields

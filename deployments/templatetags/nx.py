@@ -6,6 +6,7 @@ from typing import Any
 
 from django import template
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -94,4 +95,4 @@ def device_deployments(context: Mapping[str, Any], device_id: int) -> dict[str, 
     actor = person(context["request"])
     if not actor.may("deployments.view_deploymenttask"):
         return {}
-    return {"rows": home.of_device(device_id)}
+    return {"rows": home.of_device(device_id), "now": timezone.now()}

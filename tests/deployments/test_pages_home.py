@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from deployments import lifecycle, tick
+from deployments import fleet_switch, lifecycle, tick
 from deployments.models import FleetSwitch
 from tests.deployments import scene
 from tests.deployments.pages import address, signed_in
@@ -41,6 +41,15 @@ def test_held_deployments_come_first_then_those_on_their_way() -> None:
 def test_with_the_flag_off_the_first_page_says_so() -> None:
     FleetSwitch.objects.update(deployments_enabled=False)
     assert "Deployments are switched off" in home()
+
+
+def test_the_first_page_says_where_the_switch_stands_and_who_turned_it() -> None:
+    assert "Kill switch off" in home()
+    fleet_switch.change(scene.admin(), kill_switch=True, reason="<bad> build")
+    page = signed_in("operator").get("/admin/").content.decode()
+    assert "Kill switch <strong>on</strong>" in page
+    assert "last turned by ada" in page
+    assert "&lt;bad&gt; build" in page
 
 
 def test_staff_without_a_group_sees_nothing_of_deployments() -> None:
@@ -85,3 +94,25 @@ def test_the_page_of_a_device_keeps_what_became_of_earlier_deployments() -> None
     page = signed_in("viewer").get(f"/admin/devices/device/{device.pk}/change/").content.decode()
     assert "Installation blocked" in page
     assert "&lt;b&gt;no&lt;/b&gt;" in page
+
+
+def test_the_page_of_a_device_shows_every_check_of_what_it_waits_for() -> None:
+    (device,) = scene.devices(1, beat={"battery": 12})
+    deployment = scene.start([device], min_battery=40)
+    page = signed_in("viewer").get(f"/admin/devices/device/{device.pk}/change/").content.decode()
+    assert f"#{deployment.pk} " in page
+    assert "what is asked of this device" in page
+    checks = page.partition("Every check")[2].partition("</table>")[0]
+    battery = checks.partition('<th scope="row">Battery</th>')[2].partition("</tr>")[0]
+    assert "failed" in battery
+    assert "12 %" in battery
+    wifi = checks.partition('<th scope="row">Wi-Fi or Ethernet</th>')[2].partition("</tr>")[0]
+    assert "passed" in wifi
+
+
+def test_nothing_is_asked_of_a_device_that_is_done() -> None:
+    (device,) = scene.devices(1)
+    scene.install(scene.start([device], canary=0), device)
+    page = signed_in("viewer").get(f"/admin/devices/device/{device.pk}/change/").content.decode()
+    assert "Succeeded" in page
+    assert "Every check" not in page
