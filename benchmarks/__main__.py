@@ -16,6 +16,9 @@ TOPICS: Final = (
     "ticking",
     "summaries",
     "pages",
+    "metrics",
+    "auditing-sealing_beside",
+    "auditing-verifying",
     "idle",
     "agent_core",
 )

@@ -88,8 +88,8 @@ async def _lane(line: Line, requests: Sequence[bytes], load: Load) -> None:
         load.statuses[status] = load.statuses.get(status, 0) + 1
 
 
-def one(port: int, request: Request) -> tuple[int, Any, float]:
-    """One request: its status, its answer, its seconds."""
+def one(port: int, request: Request, *, parsed: bool = True) -> tuple[int, Any, float]:
+    """One request: its status, its answer (as JSON unless not `parsed`), its seconds."""
 
     async def ask() -> tuple[int, Any, float]:
         line = Line(port)
@@ -97,7 +97,7 @@ def one(port: int, request: Request) -> tuple[int, Any, float]:
         status, body = await line.ask(request.encoded())
         took = time.perf_counter() - begun
         line.close()
-        return status, json.loads(body) if body else None, took
+        return status, json.loads(body) if body and parsed else body or None, took
 
     return asyncio.run(ask())
 

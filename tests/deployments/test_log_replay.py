@@ -100,3 +100,31 @@ def test_a_move_that_is_not_legal_is_found() -> None:
         f"device {device.pk}: event {forged.pk} moves from succeeded to waiting, which is not legal",
         f"device {device.pk}: the log says waiting, the table succeeded",
     ]
+
+
+def test_of_very_many_that_differ_the_first_are_explained_and_the_others_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log_replay, "EXPLAINED", 1)
+    fleet = scene.devices(3)
+    deployment = scene.start(fleet)
+    DeploymentTask.objects.update(status="succeeded", finished_at=timezone.now())
+    assert _differences(deployment) == [
+        f"device {fleet[0].pk}: the log says waiting, the table succeeded",
+        *(f"device {device.pk}: the log does not lead to what the table says" for device in fleet[1:]),
+    ]
+
+
+def test_a_state_that_no_story_could_hold_is_found() -> None:
+    deployment, device = stages.STATES["sending"]()
+    forged = DeploymentEvent.objects.create(
+        deployment=deployment,
+        device=device,
+        message="forged",
+        actor="system",
+        meta={"before": "sending", "after": "x>y z"},
+    )
+    assert _differences(deployment) == [
+        f"device {device.pk}: event {forged.pk} moves from sending to x>y z, which is not legal",
+        f"device {device.pk}: the log says x>y z, the table sending",
+    ]
