@@ -39,12 +39,25 @@ SIM := $(AGENT)/sim/target/sim.jar
 SIM_SOURCES := $(wildcard $(AGENT)/pom.xml $(AGENT)/*/pom.xml) \
 	$(shell find $(AGENT)/core/src/main $(AGENT)/sim/src/main -name '*.kt')
 
-.PHONY: agent agent-test jdk
-agent: $(SIM)
+# Two APKs of the same code, at two versions; unsigned, so that they are the same bytes everywhere.
+APK := $(AGENT)/app/target/nexmdm-121-unsigned.apk
+APK_SOURCES := $(wildcard $(AGENT)/pom.xml $(AGENT)/*/pom.xml $(AGENT)/app/build-* $(AGENT)/app/rules.pro) \
+	$(shell find $(AGENT)/core/src/main $(AGENT)/stubs/src $(AGENT)/platform/src/main $(AGENT)/app/src/main -type f)
+
+.PHONY: agent agent-apk agent-test jdk
+agent: $(SIM) $(APK)
+	@echo "The agent is built. The demo deploys $(dir $(APK))nexmdm-*-unsigned.apk, signed with a key of its own;"
+	@echo "for a phone sign one: $(MANAGE) sign_apk $(APK) nexmdm.apk"
 
 $(SIM): $(SIM_SOURCES) | jdk
 	@echo "Building the agent's core and its simulation (a minute) …"
 	@$(MVN) --projects sim --also-make -DskipTests package
+
+agent-apk: $(APK)
+
+$(APK): $(APK_SOURCES) | jdk
+	@echo "Building the agent's APK (a minute or two; at first 140 MB of Android's classes are fetched) …"
+	@$(MVN) --projects app --also-make -Dmaven.test.skip=true package
 
 agent-test: jdk
 	$(MVN) verify

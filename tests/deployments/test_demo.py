@@ -6,11 +6,13 @@ import pytest
 from django.core.management import call_command
 from pytest_django import Settings
 
+from apks.dummy_apk import dummy_apk
 from apks.models import Apk, ApkVersion
 from deployments import fleet_switch
 from deployments.models import FleetSwitch
 from mdm.models import AuditEvent
 from mdm.people import SYSTEM
+from tests.apks.forging import rsa_key, without_block
 
 pytestmark = pytest.mark.django_db
 
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.django_db
 def _own_folder(settings: Settings, tmp_path: Path) -> None:
     settings.DATA_DIR = tmp_path
     settings.MEDIA_ROOT = tmp_path / "artifacts"
+    settings.BASE_DIR = tmp_path  # where no agent was built
 
 
 def test_the_demo_has_two_signed_versions_of_an_allowed_package_and_the_flag_on() -> None:
@@ -42,3 +45,15 @@ def test_the_flag_stays_off_once_a_person_has_switched_it_off() -> None:
     fleet_switch.change(SYSTEM, deployments_enabled=False, reason="Not today")
     call_command("seed_demo", verbosity=0)
     assert not FleetSwitch.objects.get().deployments_enabled
+
+
+def test_where_the_agent_was_built_the_demo_deploys_it(settings: Settings, tmp_path: Path) -> None:
+    """What the build leaves is unsigned, and here a stand-in for it; the real one is in tests/agent."""
+    built = tmp_path / "android-agent/app/target"
+    built.mkdir(parents=True)
+    agent = dummy_apk("com.nexmdm", 121, "1.0.121", key=rsa_key("a"), min_sdk=29)
+    (built / "nexmdm-121-unsigned.apk").write_bytes(without_block(agent))
+    call_command("seed_demo", verbosity=0)
+    found = dict(ApkVersion.objects.values_list("version_code", "min_sdk"))
+    assert found == {120: 26, 121: 29}
+    assert ApkVersion.objects.values("signer_sha256").distinct().count() == 1

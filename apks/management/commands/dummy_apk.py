@@ -2,10 +2,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from apks.dummy_apk import SigningKey, dummy_apk
+from apks.agent_apk import demo_key
+from apks.dummy_apk import dummy_apk
 from apks.package_name import is_package_name
 
 
@@ -23,9 +23,8 @@ class Command(BaseCommand):
             raise CommandError(f"{package} is no package name that Android accepts, such as com.example.app.")
         if not 1 <= code < 2**31:
             raise CommandError("The version code must be between 1 and 2147483647.")
-        key = SigningKey.kept_in(Path(settings.DATA_DIR) / "dummy_signer.pem", "Dummy APKs")
         try:
-            file.write_bytes(dummy_apk(package, code, f"1.0.{code}", key=key))
+            file.write_bytes(dummy_apk(package, code, f"1.0.{code}", key=demo_key()))
         except OSError as error:
             raise CommandError(f"{file} cannot be written: {error.strerror}.") from None
         self.stdout.write(f"{file}: {package} 1.0.{code} ({code})")

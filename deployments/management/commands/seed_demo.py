@@ -1,19 +1,19 @@
-from pathlib import Path
 from typing import Any, Final
 
-from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.management.base import BaseCommand
 
 from apks import allowlist, publishing
-from apks.dummy_apk import SigningKey, dummy_apk
+from apks.agent_apk import PACKAGE, agent_apk, demo_key
+from apks.dummy_apk import dummy_apk
 from apks.models import ApkVersion
 from deployments import fleet_switch
 from mdm.models import AuditEvent
 from mdm.people import SYSTEM
 
-PACKAGES: Final = {"com.nexmdm": "NexMDM", "com.example.speedtest": "Speedtest"}
-# What most of the simulated fleet runs, and what there is to deploy.
+PACKAGES: Final = {PACKAGE: "NexMDM", "com.example.speedtest": "Speedtest"}
+# What most of the simulated fleet runs, and what there is to deploy: the agent itself where it was built here, else
+# an APK without code.
 CODES: Final = (120, 121)
 PADDING_BYTES: Final = 2_000_000  # a download that takes a moment
 
@@ -29,10 +29,12 @@ class Command(BaseCommand):
         self._enable_once()
 
     def _publish(self, code: int) -> None:
-        if ApkVersion.objects.filter(apk__package_name="com.nexmdm", version_code=code).exists():
+        if ApkVersion.objects.filter(apk__package_name=PACKAGE, version_code=code).exists():
             return
-        key = SigningKey.kept_in(Path(settings.DATA_DIR) / "dummy_signer.pem", "Dummy APKs")
-        apk = dummy_apk("com.nexmdm", code, f"1.0.{code}", key=key, min_sdk=26, padding_bytes=PADDING_BYTES)
+        key = demo_key()
+        apk = agent_apk(code, key) or dummy_apk(
+            PACKAGE, code, f"1.0.{code}", key=key, min_sdk=26, padding_bytes=PADDING_BYTES
+        )
         publishing.publish(SYSTEM, ContentFile(apk, name=f"nexmdm-{code}.apk"), notes="Made for the demo.")
         self.stdout.write(f"Uploaded NexMDM 1.0.{code}")
 

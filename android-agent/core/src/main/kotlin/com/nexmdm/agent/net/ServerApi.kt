@@ -24,6 +24,7 @@ import com.nexmdm.agent.proto.StatusAnswer
 import com.nexmdm.agent.proto.StatusBody
 import com.nexmdm.agent.proto.TokenAnswer
 import com.nexmdm.agent.proto.heartbeatBody
+import com.nexmdm.agent.proto.toBodies
 import com.nexmdm.agent.proto.toBody
 import com.nexmdm.agent.proto.wireJson
 import kotlinx.serialization.KSerializer
@@ -110,7 +111,7 @@ public class ServerApi(
                 agentVersion = device.agentVersion,
                 alias = device.alias,
                 fcmToken = fcmToken,
-                packages = packages.map { it.toBody() },
+                packages = packages.toBodies(device.agentPackage),
             )
         val bytes = encode(EnrollBody.serializer(), body)
         val answer = exchange("POST", "/v1/agent/enroll", bytes, account.tokens.firstOrNull())

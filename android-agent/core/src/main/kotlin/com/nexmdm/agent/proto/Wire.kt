@@ -28,8 +28,23 @@ internal data class PackageBody(
     @SerialName("signer_sha256") val signerSha256: String? = null,
 )
 
-internal fun InstalledPackage.toBody(): PackageBody =
-    PackageBody(packageName, versionCode, versionName, signers.singleOrNull())
+/**
+ * The server refuses the whole message for one entry too many or one malformed name, so neither leaves the device: of
+ * too many, the agent itself and what was updated last are kept.
+ */
+internal fun List<InstalledPackage>.toBodies(agentPackage: String): List<PackageBody> =
+    filter { PACKAGE_NAME.matches(it.packageName) && it.packageName.length <= MAX_NAME }
+        .sortedWith(compareBy({ it.packageName != agentPackage }, { -it.updatedAt }, { it.packageName }))
+        .take(MAX_PACKAGES)
+        .map { it.toBody() }
+
+private fun InstalledPackage.toBody() =
+    PackageBody(packageName, versionCode, versionName?.take(MAX_VERSION), signers.singleOrNull())
+
+private val PACKAGE_NAME = Regex("[A-Za-z][A-Za-z0-9_]*(\\.[A-Za-z][A-Za-z0-9_]*)*")
+private const val MAX_NAME = 223
+private const val MAX_VERSION = 255
+private const val MAX_PACKAGES = 200
 
 @Serializable
 internal data class EnrollBody(
@@ -85,7 +100,7 @@ internal fun heartbeatBody(
         agentVersion = device.agentVersion,
         sdkInt = device.sdkInt,
         fcmToken = fcmToken,
-        packages = packages?.map { it.toBody() },
+        packages = packages?.toBodies(device.agentPackage),
     )
 
 @Serializable
