@@ -38,7 +38,7 @@ def main() -> None:
         with httpx.Client(base_url=f"http://127.0.0.1:{instance.port}", headers=headers, timeout=120) as api:
             operator = Operator(instance, api).ready()
             rows = [*transfer(operator), crowd(operator), *tests()]
-    show("The core of the Android agent", rows)
+        show("The core of the Android agent", rows)
 
 
 def transfer(operator: Operator) -> list[Row]:
@@ -73,9 +73,10 @@ def transfer(operator: Operator) -> list[Row]:
 
 def curl(operator: Operator, version: int, device: int) -> float:
     """Seconds for the same bytes from the same server, on the disk when it ends, as ours are."""
-    address = f"{operator.api.base_url}{signed_url(ApkVersion.objects.get(pk=version).sha256, device)}"
+    signed = httpx.URL(signed_url(ApkVersion.objects.get(pk=version).sha256, device))
+    address = f"{operator.api.base_url}{signed.raw_path.decode()}"
     target = DATA_DIR / "curl.apk"
-    script = 'set -e; curl -sSf "$1" | tee "$2" | sha256sum; sync -d "$2"'
+    script = 'set -eo pipefail; curl -sSf "$1" | tee "$2" | sha256sum; sync -d "$2"'
     begun = time.perf_counter()
     subprocess.run(["bash", "-c", script, "-", address, str(target)], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - begun

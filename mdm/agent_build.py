@@ -7,7 +7,7 @@ from django.conf import settings
 
 SIM_JAR = Path("android-agent/sim/target/sim.jar")
 # A device is small; what the JVM keeps beside it should be too.
-JVM_OPTIONS = ("-Xmx96m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+JVM_OPTIONS = ("-Xmx96m", "-XX:+UseSerialGC")
 
 
 def sim_command() -> list[str] | None:

@@ -43,9 +43,13 @@ public sealed interface Fetched {
     public data object Stopped : Fetched
 }
 
-/** Sizes in bytes, times in milliseconds. */
+/**
+ * Sizes in bytes, times in milliseconds. A sync is due after [syncBytes], but not more often than every [syncRestMs],
+ * and in any case after [syncMs]: the end of the process costs that much of the transfer at most.
+ */
 public data class DownloadLimits(
     public val syncBytes: Long = 4L * 1024 * 1024,
+    public val syncRestMs: Long = 1_000,
     public val syncMs: Long = 30_000,
     public val slowBytes: Long = 64 * 1024,
     public val slowMs: Long = 30_000,
@@ -284,7 +288,8 @@ private class Pace(private val clock: Clock, private val limits: DownloadLimits,
 
     fun syncDue(offset: Long): Boolean {
         val now = clock.elapsedMs()
-        if (offset - syncedBytes < limits.syncBytes && now - syncedAt < limits.syncMs) return false
+        val isDue = offset - syncedBytes >= limits.syncBytes && now - syncedAt >= limits.syncRestMs
+        if (!isDue && now - syncedAt < limits.syncMs) return false
         syncedAt = now
         syncedBytes = offset
         return true

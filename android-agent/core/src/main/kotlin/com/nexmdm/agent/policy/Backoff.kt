@@ -3,9 +3,9 @@ package com.nexmdm.agent.policy
 import kotlin.random.Random
 
 /** Exponential, jittered over the upper half, so that devices do not come back as one. Milliseconds. */
-public data class Backoff(
-    public val firstMs: Long,
-    public val maxMs: Long,
+public class Backoff(
+    private val firstMs: Long,
+    private val maxMs: Long,
 ) {
     /** The pause after [tries] failures (1 = the first); what the server asked for is the least. */
     public fun pauseMs(tries: Int, random: Random, askedMs: Long? = null): Long {

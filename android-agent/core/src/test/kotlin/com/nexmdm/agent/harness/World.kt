@@ -43,7 +43,7 @@ class World(
                 ),
                 journal = journal,
                 account = account,
-                limits = DownloadLimits(syncBytes = 64 * 1024),
+                limits = DownloadLimits(syncBytes = 64 * 1024, syncRestMs = 0),
             ),
             Ports(device.sessions, device.packagePort, device.device, clock),
             server,

@@ -114,7 +114,7 @@ class NetworkFaultTest {
         }
 
     private fun downloader(
-        limits: DownloadLimits = DownloadLimits(syncBytes = 64 * 1024),
+        limits: DownloadLimits = DownloadLimits(syncBytes = 64 * 1024, syncRestMs = 0),
         clock: Clock = this.clock,
         readTimeoutMs: Int = 30_000,
     ) = Downloader(base, UrlConnectionTransport(30_000, readTimeoutMs), session, clock, limits)
@@ -273,6 +273,19 @@ class NetworkFaultTest {
             assertEquals(FailureCode.DOWNLOAD_HTTP, assertIs<Fetched.Failed>(answerTo(code), "$code").code)
         }
         assertEquals(0, assertIs<Fetched.Cut>(answerTo(416)).offset)
+    }
+
+    @Test
+    fun `a fast transfer is synced by time, not by bytes`() {
+        serve { it.part() }
+        val still =
+            object : Clock by clock {
+                override fun elapsedMs(): Long = 0
+            }
+        val syncs = mutableListOf<Long>()
+        val limits = DownloadLimits(syncBytes = 64 * 1024, syncRestMs = 1_000)
+        downloader(limits, still).fetch(order()) { offset, _ -> syncs.add(offset) }
+        assertEquals(emptyList(), syncs)
     }
 
     @Test

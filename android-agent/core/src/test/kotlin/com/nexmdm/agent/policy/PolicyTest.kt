@@ -114,6 +114,7 @@ class PolicyTest {
                 night.copy(days = listOf("sat")),
                 "2026-03-29T02:59:00Z",
             ) to true,
+            Triple("from ten to ten is a day and a night", night.copy(end = "22:00"), "2026-11-28T20:59:59Z") to true,
             Triple("the device's own zone", night.copy(tz = "device"), "2026-11-27T15:00:00Z") to true,
             Triple("every day", night.copy(days = null), "2026-11-24T22:00:00Z") to true,
             Triple("a zone that nobody knows", night.copy(tz = "Mars/Olympus"), "2026-11-27T22:00:00Z") to false,
@@ -198,6 +199,34 @@ class PolicyTest {
         assertEquals(90_000, backoff.pauseMs(1, Random(1), 90_000))
         assertEquals(3_600_000, backoff.pauseMs(1, Random(1), Long.MAX_VALUE))
         for (seed in 1..50) assertTrue(Backoff.jittered(60, Random(seed)) in 54_000..66_000)
+    }
+
+    /** The highest that chance can give. */
+    private object Highest : Random() {
+        override fun nextBits(bitCount: Int): Int = -1 ushr (32 - bitCount)
+
+        override fun nextLong(until: Long): Long = until - 1
+    }
+
+    @Test
+    fun `the longest pauses are just as long as they are meant to be`() {
+        assertEquals(listOf(1_000L, 2_000L, 4_000L), (1..3).map { Backoff(1_000, 60_000).pauseMs(it, Highest) })
+        assertEquals(60_000, Backoff(1_000, 60_000).pauseMs(99, Highest))
+        assertEquals(66_000, Backoff.jittered(60, Highest))
+    }
+
+    @Test
+    fun `what was missed is told with what was seen and what is asked`() {
+        val worst = DeviceSnapshot(Network.CELLULAR, battery = 3, charging = false, freeStorageMb = 5)
+        assertEquals("network is cellular", Conditions.missed(worst, strict, 1)?.text)
+        val tired = worst.copy(network = null)
+        assertEquals("battery at 3 %, 40 % asked", Conditions.missed(tired, strict, 1)?.text)
+        val full = tired.copy(battery = null, charging = null)
+        assertEquals("5 MB free, 200 MB asked", Conditions.missed(full, strict, 1)?.text)
+        val said = InstallStatus.verdict(PlatformStatus(1, -4, null)) as InstallVerdict.Failed
+        assertEquals("install status 1/-4", said.text)
+        val foreign = Signers.objection(ApkSigners("v2", listOf(c), emptyList()), listOf(a, b), null)
+        assertEquals("signed by cccccccccccc, the server expects aaaaaaaaaaaa,bbbbbbbbbbbb", foreign)
     }
 
     @TestFactory
