@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
-from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.defaultfilters import filesizeformat
 from django.urls import path, reverse
 from django.urls.resolvers import URLPattern
@@ -227,14 +227,24 @@ class ApkVersionAdmin(RecordAdmin):
         )
         return act_page(request, self.admin_site, act, [("APK versions", back)])
 
+    def withdrawal_lines(self, version: ApkVersion) -> list[str]:
+        """What a withdrawal does, and to whom."""
+        return ["Nobody gets this version any more; devices that have it keep it."]
+
     def withdraw_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         version = found(self, request, pk)
+        back = reverse("admin:apks_apkversion_changelist")
+        may = person(request).may("apks.withdraw_apkversion")
+        if version.withdrawn_at and may and request.method != "POST":
+            messages.warning(request, f"{version} was withdrawn already: {version.withdrawn_reason}")
+            return HttpResponseRedirect(back)
 
         def carry_out(data: Mapping[str, Any]) -> str:
             allowlist.withdraw(person(request), pk, data["reason"])
+            if version.withdrawn_at:
+                return f"{version} was withdrawn already: {version.withdrawn_reason}"
             return f"{version} is withdrawn."
 
-        back = reverse("admin:apks_apkversion_changelist")
         act = Act(
             title=f"Withdraw {version}",
             button="Withdraw version",
@@ -242,11 +252,7 @@ class ApkVersionAdmin(RecordAdmin):
             permission="apks.withdraw_apkversion",
             carry_out=carry_out,
             form_class=WithdrawForm,
-            lines=[
-                "Nobody gets this version any more; devices that have it keep it.",
-                "Its queued and running deployments pause at once and can only be canceled.",
-                "It cannot be taken back; upload a new build.",
-            ],
+            lines=[*self.withdrawal_lines(version), "It cannot be taken back; upload a new build."],
             danger=True,
         )
         return act_page(request, self.admin_site, act, [("APK versions", back)])

@@ -15,7 +15,15 @@ from django_q.models import Failure, OrmQ, Schedule, Success
 
 from apks.admin import ApkVersionAdmin
 from apks.models import ApkVersion
-from deployments import deploy_page, operator_acts, summary, switch_page, views
+from deployments import (
+    deploy_page,
+    follow_up_pages,
+    operator_acts,
+    summary,
+    switch_page,
+    views,
+    withdrawal_words,
+)
 from deployments.headline import state_words
 from deployments.models import (
     Deployment,
@@ -61,6 +69,9 @@ class DeployableVersionAdmin(ApkVersionAdmin):
         if not person(request).may(deploy_page.MAY_LOOK):
             return shown
         return [*shown[:2], deploy_column(request), *shown[2:]]
+
+    def withdrawal_lines(self, version: ApkVersion) -> list[str]:
+        return withdrawal_words.lines(version)
 
     def get_urls(self) -> list[URLPattern]:
         deploy = self.admin_site.admin_view(self.deploy_view)
@@ -144,6 +155,8 @@ class DeploymentAdmin(RecordAdmin):
             "resume": operator_acts.resume,
             "cancel": operator_acts.cancel,
             "pace": operator_acts.pace,
+            "rollback": follow_up_pages.roll_back,
+            "retry": follow_up_pages.retry,
         }
         own += [self._path(f"{name}/", name, self._page(view)) for name, view in pages.items()]
         return [*own, *super().get_urls()]

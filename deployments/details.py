@@ -58,6 +58,7 @@ def live(deployment: Deployment) -> dict[str, Any]:
         "groups": groups(numbers["counts"], situation.again),
         "waiting": [row | words_of(row["reason"]) for row in numbers["waiting"]],
         "ended": [row | words_of(row["reason"]) for row in numbers["ended"]],
+        "way_back": numbers["way_back"],
         "reasons": [row | words_of(row["reason"]) for row in numbers["reasons"]],
         "canary": numbers["canary"] | {"label": deployment.get_canary_state_display()},
         "failure": numbers["failure"] | {"sentence": _failure_sentence(options, numbers["failure"])},
@@ -163,6 +164,10 @@ def target_words(deployment: Deployment) -> str:
     if target.scope == "fleet":
         return "Entire fleet"
     query = target.selection_query
+    if "rollback_of" in query:
+        return f"Devices that got {deployment.bad_version}, or may have it"
+    if "retry_of" in query:
+        return f"Failed and skipped devices of deployment #{query['retry_of']}"
     filters = query.get("filters") or {}
     parts = [f"{kind.replace('_', ' ')} {_listed(value)}" for kind, value in filters.items()]
     if ids := query.get("device_ids"):

@@ -15,7 +15,17 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
-from deployments import details, device_table, event_list, one_device, option_words, summary, task_list
+from deployments import (
+    details,
+    device_table,
+    event_list,
+    follow_up_pages,
+    one_device,
+    option_words,
+    rollback,
+    summary,
+    task_list,
+)
 from deployments.export import csv_response
 from deployments.models import Deployment
 from deployments.states import PEOPLE_GROUPS, TERMINAL, TaskStatus
@@ -74,7 +84,10 @@ def _table(request: HttpRequest, deployment: Deployment, numbers: Mapping[str, A
     }
 
 
-_PARTS: Final = ("details", "live", "order", "rows", "record", "pause", "resume", "cancel", "pace", "export")
+_PARTS: Final = (
+    *("details", "live", "order", "rows", "record", "pause", "resume", "cancel", "pace", "export"),
+    *("rollback", "retry"),
+)
 
 
 def _context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
@@ -83,6 +96,8 @@ def _context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
         "urls": {name: url(name, deployment.pk) for name in _PARTS},
         "may_operate": actor.may(OPERATE) and deployment.status not in TERMINAL,
         "may_export": actor.may("deployments.export_deployment"),
+        "may_roll_back": actor.may(rollback.PERMISSION),
+        "may_retry": actor.may(OPERATE),
     }
 
 
@@ -111,7 +126,10 @@ def _status_choices() -> list[tuple[str, str]]:
 
 def _live(request: HttpRequest, deployment: Deployment, moving: dict[str, Any]) -> dict[str, Any]:
     """`version` tells two states of the numbers apart, so that what has not changed is not sent again."""
-    numbers = render_to_string("nx/_numbers.html", moving | _context(request, deployment), request)
+    follow_up = follow_up_pages.shown(deployment, moving["way_back"])
+    numbers = render_to_string(
+        "nx/_numbers.html", moving | follow_up | _context(request, deployment), request
+    )
     version = sha256(numbers.encode()).hexdigest()[:16]
     total = moving["counts"]["total"]
     return {"numbers": numbers, "total": total, "version": version, "terminal": deployment.status in TERMINAL}

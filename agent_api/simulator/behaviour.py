@@ -173,6 +173,7 @@ class Behaviour(Knobs):
     lie: Lie | None = None
     late: Late | None = None
     restart: Restart | None = None
+    left_without: Sometimes | None = None
     duplicate_reports: Annotated[int, Field(ge=0, le=20)] = 0
     out_of_order: bool = False
     broken_downloads: Annotated[int, Field(ge=0, le=20)] = 0

@@ -74,6 +74,13 @@ class Device:
         if self.identity is not None:
             self.known_as(self.identity.device_id, self.identity.device_token)
 
+    def remove(self, package: str) -> None:
+        """The app and its data are gone until something installs it again."""
+        self.packages.pop(package, None)
+        self.inventory_told = False
+        if self.identity is not None:
+            self.known_as(self.identity.device_id, self.identity.device_token)
+
     def inventory(self) -> list[dict[str, Any]]:
         return [package.model_dump(exclude_none=True) for package in self.packages.values()]
 

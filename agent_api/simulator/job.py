@@ -9,6 +9,10 @@ from agent_api.simulator.device import FOR_GOOD, Device
 from agent_api.simulator.download import Download, DownloadFailed
 from agent_api.simulator.hardware import obstacle
 from agent_api.simulator.reports import Outcome, Reports
+from agent_api.simulator.shops import AGENT_PACKAGE
+
+# Knobs that hold or do not hold for an attempt as a whole.
+DRAWN = ("fail", "skip", "silent", "restart", "vanish", "left_without")
 
 
 class Ended(Exception):
@@ -36,9 +40,7 @@ class Job:
         self.outcome: Outcome | None = None
         self._reports = Reports(device, command)
         self._execution = device.world.record.started(device.spec.serial, command)
-        drawn = {
-            name: getattr(self._behaviour, name) for name in ("fail", "skip", "silent", "restart", "vanish")
-        }
+        drawn = {name: getattr(self._behaviour, name) for name in DRAWN}
         self._drawn = {name: self._draw(knob) for name, knob in drawn.items()}
         self._progress_told = 0
 
@@ -132,6 +134,8 @@ class Job:
         skip = self._behaviour.skip
         if skip is not None and self._drawn["skip"]:
             raise Ended(Outcome("skipped", skip.reason, skip.text or f"simulated: {skip.reason}"))
+        if self.command.install_mode == "reinstall" and self._apk.package == AGENT_PACKAGE:
+            raise Ended(Outcome("failed", "install_blocked", "the agent cannot remove itself"))
         installed = self.device.packages.get(self._apk.package)
         reading = self.device.reading()
         reason = obstacle(reading, self.command, installed)
@@ -185,10 +189,20 @@ class Job:
             await self._tell("downloading", progress=percent)
 
     async def _install(self) -> None:
+        if self.command.install_mode == "reinstall":
+            self.device.remove(self._apk.package)  # Android lets nobody downgrade in place
         await self.device.linger(self._behaviour.latency.install)
+        self._maybe_left_without()
         if self._behaviour.lie is None or self._behaviour.lie.in_inventory:
             self.device.install(self._claimed(), self._apk.size_bytes)
         await self._maybe_restart("installing")
+
+    def _maybe_left_without(self) -> None:
+        """Whatever fails while the app is off the device is an incomplete reinstall."""
+        if self.command.install_mode == "reinstall" and self._drawn["left_without"]:
+            raise Ended(
+                Outcome("failed", "reinstall_incomplete", "simulated: the app could not be installed")
+            )
 
     def _claimed(self) -> Installed:
         """What the device says it has now: the truth, unless a script makes it lie."""

@@ -86,6 +86,8 @@ PAGES = {
     "deployments_deployment_resume": (OPERATOR, OPERATOR),
     "deployments_deployment_cancel": (OPERATOR, OPERATOR),
     "deployments_deployment_pace": (OPERATOR, OPERATOR),
+    "deployments_deployment_retry": (OPERATOR, OPERATOR),
+    "deployments_deployment_rollback": (FLEET_ADMIN, FLEET_ADMIN),
     "deployments_deployment_change": (VIEWER, VIEWER),  # leads to the details
     "deployments_fleetswitch_change": (VIEWER, VIEWER),  # leads to the list
     "deployments_fleetswitch_changelist": (VIEWER, NEVER),  # a POST says which act it is
