@@ -9,6 +9,7 @@ TOPICS: Final = (
     "callbacks",
     "heartbeats",
     "planning",
+    "dialog",
     "first_command",
     "slots-pushed",
     "slots-checked_in",

@@ -17,6 +17,7 @@ from apks.admin import ApkVersionAdmin
 from apks.models import ApkVersion
 from deployments import (
     deploy_page,
+    dry_run_page,
     follow_up_pages,
     operator_acts,
     summary,
@@ -39,27 +40,11 @@ from deployments.models import (
     StartRequest,
 )
 from deployments.templatetags.nx import progress_bar
+from deployments.version_list import deploy_column, devices_column
 from mdm.admin_site import RecordAdmin, person, time_html
 
 # The queue is a doorbell; what it works on is in our own tables, and its pages invite to edit it.
 admin.site.unregister([Failure, OrmQ, Schedule, Success])
-
-
-def deploy_column(request: HttpRequest) -> Any:
-    """Deploy as a real link on every row; where it is not possible, the reason in words."""
-    actor = person(request)
-    words = "Deploy" if actor.may(deploy_page.MAY_START) else "Dry run"
-
-    @admin.display(description="Deploy")
-    def deploy(version: ApkVersion) -> str | SafeString:
-        if reason := deploy_page.why_not(version):
-            return format_html('<span class="nx-quiet">Cannot be deployed. {}</span>', reason)
-        address = reverse("admin:apks_apkversion_deploy", args=[version.pk])
-        return format_html(
-            '<a class="nx-button" href="{}" aria-label="{} {}">{}</a>', address, words, version, words
-        )
-
-    return deploy
 
 
 @admin.register(ApkVersion)
@@ -68,17 +53,26 @@ class DeployableVersionAdmin(ApkVersionAdmin):
         shown = list(super().get_list_display(request))
         if not person(request).may(deploy_page.MAY_LOOK):
             return shown
-        return [*shown[:2], deploy_column(request), *shown[2:]]
+        return [*shown[:2], deploy_column(request), devices_column(), *shown[2:]]
 
     def withdrawal_lines(self, version: ApkVersion) -> list[str]:
         return withdrawal_words.lines(version)
 
     def get_urls(self) -> list[URLPattern]:
-        deploy = self.admin_site.admin_view(self.deploy_view)
-        return [path("<int:pk>/deploy/", deploy, name="apks_apkversion_deploy"), *super().get_urls()]
+        view = self.admin_site.admin_view
+        of_run = "<int:pk>/deploy/dry-run/<int:run_id>/"
+        return [
+            path("<int:pk>/deploy/", view(self.deploy_view), name="apks_apkversion_deploy"),
+            path(of_run, view(self.dry_run_view), name="apks_apkversion_dry_run"),
+            path(f"{of_run}devices.csv", view(dry_run_page.csv), name="apks_apkversion_dry_run_csv"),
+            *super().get_urls(),
+        ]
 
     def deploy_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         return deploy_page.deploy(request, self.admin_site, pk)
+
+    def dry_run_view(self, request: HttpRequest, pk: int, run_id: int) -> HttpResponse:
+        return dry_run_page.devices(request, self.admin_site, pk, run_id)
 
 
 class CountedList(ChangeList):

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from apks.models import ApkVersion
@@ -19,6 +19,7 @@ from devices.selection import Target
 from mdm.people import Actor
 from mdm.problems import Invalid, NotFound
 
+MAY_LOOK: Final = "deployments.dry_run_deployment"
 VALID_FOR: Final = timedelta(minutes=30)
 SHOWN: Final = 200
 
@@ -33,15 +34,27 @@ _INSTALLED: Final = """SELECT DISTINCT (d.current_versions -> %s ->> 'version_co
     FROM dry_run_device r JOIN device d ON d.id = r.device_id WHERE r.dry_run_id = %s"""
 
 
-def make(actor: Actor, *, apk_version_id: int, target: Target, options: DeploymentOptions) -> dict[str, Any]:
-    """The answer of `POST /v1/deployments/dry-run`; kept for 30 minutes."""
-    actor.require("deployments.dry_run_deployment")
+def make(
+    actor: Actor,
+    *,
+    apk_version_id: int,
+    target: Target,
+    options: DeploymentOptions,
+    replaces: int | None = None,
+) -> dict[str, Any]:
+    """The answer of `POST /v1/deployments/dry-run`; kept for 30 minutes.
+
+    `replaces`: an earlier one of the same person that nothing was started from goes; a form asks again and again.
+    """
+    actor.require(MAY_LOOK)
     version = deployable_version(apk_version_id)
     now = timezone.now()
     check(options, target.type, now)
     chosen = planner.chosen_by(target, version.apk.package_name)
     with transaction.atomic():
         DryRun.objects.filter(expires_at__lt=now - VALID_FOR, deployments__isnull=True).delete()
+        if replaces is not None:
+            _forget(actor, replaces)
         run = DryRun.objects.create(
             apk_version=version,
             created_by=actor.user,
@@ -57,6 +70,13 @@ def make(actor: Actor, *, apk_version_id: int, target: Target, options: Deployme
         answer |= _outlook(version, options, answer, now) | {"rollback": _rollback(run, version, options)}
         DryRun.objects.filter(pk=run.pk).update(resolved=answer["resolved"], result=answer)
     return answer | {"devices": _devices(run.pk, 0, SHOWN)}
+
+
+def _forget(actor: Actor, dry_run_id: int) -> None:
+    """Under its lock, which a start from it takes as well."""
+    run = DryRun.objects.select_for_update().filter(pk=dry_run_id, created_by=actor.user).first()
+    if run is not None and not run.deployments.exists():
+        run.delete()
 
 
 def deployable_version(apk_version_id: int) -> ApkVersion:
@@ -160,16 +180,17 @@ def median_install_sec(apk_id: int) -> float | None:
     return float(row[0]) if row and row[0] is not None else None
 
 
-def find(dry_run_id: int, now: datetime) -> DryRun:
-    """NotFound where there is none, or where it has expired."""
-    run = DryRun.objects.select_related("apk_version").filter(pk=dry_run_id, expires_at__gt=now).first()
+def find(dry_run_id: int, now: datetime, *, lock: bool = False) -> DryRun:
+    """NotFound where there is none, or where it has expired. `lock`: nobody forgets it meanwhile."""
+    runs = DryRun.objects.select_related("apk_version").filter(pk=dry_run_id, expires_at__gt=now)
+    run = (runs.select_for_update(of=("self",)) if lock else runs).first()
     if run is None:
         raise NotFound("There is no such dry run; it may have expired. Make a new one.")
     return run
 
 
 def devices_page(actor: Actor, dry_run_id: int, page: int, page_size: int) -> dict[str, Any]:
-    actor.require("deployments.dry_run_deployment")
+    actor.require(MAY_LOOK)
     run = find(dry_run_id, timezone.now())
     return {
         "items": _devices(run.pk, (page - 1) * page_size, page_size),
@@ -177,6 +198,14 @@ def devices_page(actor: Actor, dry_run_id: int, page: int, page_size: int) -> di
         "page": page,
         "page_size": page_size,
     }
+
+
+def devices_of(run: DryRun, classification: str = "", reason: str = "") -> QuerySet[DryRunDevice]:
+    """Its devices in one order; what is empty does not narrow."""
+    rows = DryRunDevice.objects.filter(dry_run=run).select_related("device").order_by("id")
+    if classification:
+        rows = rows.filter(classification=classification)
+    return rows.filter(reason=reason) if reason else rows
 
 
 def _devices(dry_run_id: int, offset: int, limit: int) -> list[dict[str, Any]]:

@@ -69,9 +69,9 @@ def start(
     now = timezone.now()
     if idempotency_key and (first := _first_answer(actor, idempotency_key, body_digest, now)):
         return first
-    run = dry_run.find(dry_run_id, now) if dry_run_id is not None else None
     try:
         with transaction.atomic():
+            run = dry_run.find(dry_run_id, now, lock=True) if dry_run_id is not None else None
             flag = _may_start()
             # Read under the lock: who withdraws it waits for us and then finds this deployment, or came before.
             version = dry_run.deployable_version(apk_version_id)

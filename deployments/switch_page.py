@@ -1,4 +1,7 @@
-"""The page of kill switch and feature flag: what they stand at, what they affect now, and turning them."""
+"""The page of kill switch and feature flag: what they stand at, what they affect now, and turning them.
+
+Each turn is asked for in a dialog, or, without script, on the same page at `?turn=…`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,15 +18,19 @@ from deployments import fleet_switch, summary
 from deployments.forms import EngageForm, ReleaseForm
 from deployments.headline import state_words
 from deployments.models import Deployment, FleetSwitch
-from deployments.states import DeploymentStatus
+from deployments.states import IN_FLIGHT, WAITING, DeploymentStatus
 from mdm.admin_site import add_problem, person, refuse
+from mdm.models import AuditEvent
 from mdm.people import Actor
 from mdm.problems import Problem
+
+SHOWN: Final = 50
+CHANGES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One way to turn the switch or the flag. `change` is what the domain call gets."""
+    """One way to turn the switch or the flag. `change` is what the domain call gets; `stops`: it halts devices."""
 
     name: str
     button: str
@@ -31,7 +38,7 @@ class Turn:
     form_class: type[forms.Form]
     change: Mapping[str, bool]
     says: str
-    danger: bool = False
+    stops: bool = False
 
 
 TURNS: Final = {
@@ -43,9 +50,8 @@ TURNS: Final = {
             "deployments.engage_kill_switch",
             EngageForm,
             {"kill_switch": True},
-            "Every queued or running deployment pauses at once. Devices that ask before they install are"
-            " told to stop; one that is installing already finishes.",
-            danger=True,
+            "Nothing new is sent from the moment this is done.",
+            stops=True,
         ),
         Turn(
             "release",
@@ -69,8 +75,8 @@ TURNS: Final = {
             "deployments.change_flag",
             EngageForm,
             {"deployments_enabled": False},
-            "Nothing can be started; queued and running deployments pause. Dry runs still work.",
-            danger=True,
+            "Nothing can be started or resumed until it is on again. Dry runs still work.",
+            stops=True,
         ),
     )
 }
@@ -80,11 +86,10 @@ def switch_page(request: HttpRequest, site: admin.AdminSite) -> HttpResponse:
     actor = person(request)
     if not actor.may("deployments.view_fleetswitch"):
         raise PermissionDenied("Your account may not see the kill switch.")
+    now = _now(actor)
     turn, form, status = None, None, 200
     if request.method == "POST":
-        turn = TURNS.get(request.POST.get("turn", ""))
-        if turn is None or not actor.may(turn.permission):
-            raise PermissionDenied("Your account may not turn this.")
+        turn = _allowed(actor, request.POST.get("turn", ""))
         form = turn.form_class(request.POST, prefix=turn.name, label_suffix="")
         if form.is_valid():
             problem = _turn(actor, turn, form)
@@ -92,13 +97,22 @@ def switch_page(request: HttpRequest, site: admin.AdminSite) -> HttpResponse:
                 messages.success(request, f"Done: {turn.button.lower()}.")
                 return HttpResponseRedirect(reverse("admin:deployments_fleetswitch_changelist"))
             status = problem.status
-    context = {
-        **site.each_context(request),
-        "title": "Kill switch and feature flag",
-        **_now(),
-    }
-    context["forms"] = _forms(actor, context["switch"], turn, form)
+    elif "turn" in request.GET:
+        turn = _allowed(actor, request.GET["turn"])
+        seen = {"changed_at": now["switch"].changed_at.isoformat()}
+        form = turn.form_class(prefix=turn.name, initial=seen, label_suffix="")
+    context = now | {"turn": turn, "form": form, "lines": _lines(turn, now) if turn else []}
+    if turn and getattr(request, "htmx", False):
+        return TemplateResponse(request, "nx/_switch_turn.html", context | {"dialog": True})
+    context |= {**site.each_context(request), "title": "Kill switch and feature flag"}
     return TemplateResponse(request, "nx/switch.html", context, status=status)
+
+
+def _allowed(actor: Actor, name: str) -> Turn:
+    turn = TURNS.get(name)
+    if turn is None or not actor.may(turn.permission):
+        raise PermissionDenied("Your account may not turn this.")
+    return turn
 
 
 def _turn(actor: Actor, turn: Turn, form: forms.Form) -> Problem | None:
@@ -114,16 +128,24 @@ def _turn(actor: Actor, turn: Turn, form: forms.Form) -> Problem | None:
     return None
 
 
-def _now() -> dict[str, Any]:
+def _now(actor: Actor) -> dict[str, Any]:
     """Where both stand, and the deployments that they stop or would stop."""
     live = Deployment.objects.select_related("to_version__apk").order_by("-id")
-    affected = list(live.filter(status__in=fleet_switch.STOPPABLE))
-    stopped = list(live.filter(status=DeploymentStatus.PAUSED, paused_reason="kill_switch"))
-    counts = summary.counts_by_status([deployment.pk for deployment in affected + stopped])
+    affected = live.filter(status__in=fleet_switch.STOPPABLE)
+    stopped = live.filter(status=DeploymentStatus.PAUSED, paused_reason="kill_switch")
+    shown = [*affected[:SHOWN]], [*stopped[:SHOWN]]
+    counts = summary.counts_by_status([deployment.pk for rows in shown for deployment in rows])
+    switch = FleetSwitch.objects.select_related("changed_by").get()
     return {
-        "switch": FleetSwitch.objects.select_related("changed_by").get(),
-        "affected": [_row(deployment, counts) for deployment in affected],
-        "stopped": [_row(deployment, counts) for deployment in stopped],
+        "switch": switch,
+        "affected": [_row(deployment, counts) for deployment in shown[0]],
+        "affected_count": affected.count(),
+        "stopped": [_row(deployment, counts) for deployment in shown[1]],
+        "stopped_count": stopped.count(),
+        "at_work": sum(counts[row.pk][status] for row in shown[0] for status in IN_FLIGHT),
+        "waiting": sum(counts[row.pk][status] for row in shown[0] for status in WAITING),
+        "offered": [turn for turn in _as_they_stand(switch) if actor.may(turn.permission)],
+        "changes": _changes(actor),
     }
 
 
@@ -135,22 +157,28 @@ def _row(deployment: Deployment, counts: Mapping[int, Mapping[str, int]]) -> dic
     }
 
 
-def _forms(
-    actor: Actor, switch: FleetSwitch, turn: Turn | None, form: forms.Form | None
-) -> list[tuple[Turn, forms.Form]]:
-    """What this person may turn as things stand; the one that was refused with its errors."""
-    names = [
-        "release" if switch.kill_switch else "engage",
-        "disable" if switch.deployments_enabled else "enable",
+def _as_they_stand(switch: FleetSwitch) -> list[Turn]:
+    return [
+        TURNS["release" if switch.kill_switch else "engage"],
+        TURNS["disable" if switch.deployments_enabled else "enable"],
     ]
-    found = []
-    for name in names:
-        offered = TURNS[name]
-        if not actor.may(offered.permission):
-            continue
-        if form is not None and turn is offered:
-            found.append((offered, form))
-        else:
-            seen = {"changed_at": switch.changed_at.isoformat()}
-            found.append((offered, offered.form_class(prefix=name, initial=seen, label_suffix="")))
-    return found
+
+
+def _changes(actor: Actor) -> list[AuditEvent]:
+    """The last turns, newest first, for who may read the log."""
+    if not actor.may("mdm.view_auditevent"):
+        return []
+    return list(AuditEvent.objects.filter(action="fleet_switch").order_by("-id")[:CHANGES])
+
+
+def _lines(turn: Turn, now: Mapping[str, Any]) -> list[str]:
+    """What will happen, with numbers."""
+    if not turn.stops:
+        return [turn.says, f"{now['stopped_count']:,} paused by the kill switch."]
+    at_work = f"{now['at_work']:,} devices at work are told to stop before they install"
+    return [
+        f"Pauses every queued or running deployment: {now['affected_count']:,}.",
+        f"{now['waiting']:,} devices that wait are not sent to.",
+        f"{at_work}; one that is installing already finishes.",
+        turn.says,
+    ]

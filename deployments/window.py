@@ -61,6 +61,13 @@ class Spell(NamedTuple):
     closes: datetime
 
 
+class ClockChange(NamedTuple):
+    """When a zone's clock changes, in UTC, and by how much: more than nothing where it goes forward."""
+
+    at: datetime
+    by: timedelta
+
+
 # Reading.
 
 
@@ -199,6 +206,19 @@ def after_open(
         if opens + left <= spell.closes:
             return opens + left if opens + left - start <= horizon else None
         left -= spell.closes - opens
+    return None
+
+
+def clock_change(zone: ZoneInfo, now: datetime, within: timedelta) -> ClockChange | None:
+    """The first change of that zone's clock in (now, now + within]."""
+    step = timedelta(hours=6)
+    before, end = now.astimezone(UTC), now.astimezone(UTC) + within
+    while before < end:
+        after = min(before + step, end)
+        old, new = before.astimezone(zone).utcoffset(), after.astimezone(zone).utcoffset()
+        if old is not None and new is not None and old != new:
+            return ClockChange(_jump_between(before.replace(microsecond=0), after, zone), new - old)
+        before = after
     return None
 
 

@@ -17,6 +17,12 @@ MAX_IDS: Final = 200_000
 MAX_LISTED: Final = 1_000
 NAMED_UNKNOWN: Final = 20
 
+_LABELS: Final = {
+    "tags": "SELECT DISTINCT unnest(tags) FROM device WHERE status = 'active'",
+    "groups": "SELECT DISTINCT unnest(groups) FROM device WHERE status = 'active'",
+    "models": "SELECT DISTINCT model FROM device WHERE status = 'active'",
+}
+
 
 def _absent_if_blank(values: list[str] | None) -> list[str] | None:
     return listed(values) or None
@@ -109,13 +115,25 @@ def _selected(target: Target, package_name: str) -> QuerySet[Device]:
     ids = _known_ids(target.device_ids, "target.device_ids")
     meant = _has_id(ids) if ids else Q()
     if target.filters:
-        filters = target.filters.model_dump(exclude_none=True)
-        below = filters.pop("installed_below", None)
-        matched = Device.objects.filter(_matching(**filters), status=DeviceStatus.ACTIVE)
-        if below is not None:
-            matched = matched.alias(installed=_installed_code(package_name)).filter(installed__lt=below)
-        meant |= Q(pk__in=matched.values("pk"))
+        meant |= Q(pk__in=active(target.filters, package_name).values("pk"))
     return Device.objects.filter(meant)
+
+
+def active(filters: Filters | None, package_name: str) -> QuerySet[Device]:
+    """The active devices that match the filters; without any, all of them."""
+    given = filters.model_dump(exclude_none=True) if filters else {}
+    below = given.pop("installed_below", None)
+    matched = Device.objects.filter(_matching(**given), status=DeviceStatus.ACTIVE)
+    if below is not None:
+        matched = matched.alias(installed=_installed_code(package_name)).filter(installed__lt=below)
+    return matched
+
+
+def labels(kind: str) -> list[str]:
+    """Tags, groups or models that active devices have."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LABELS[kind])
+        return [row[0] for row in cursor.fetchall()]
 
 
 def matching(

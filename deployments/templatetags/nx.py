@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from deployments import details, drawing, home, wording
+from deployments import deploy_form, details, drawing, home, wording
 from mdm.admin_site import person, time_html
 
 register = template.Library()
@@ -58,10 +58,29 @@ def cut(text: str | None, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+@register.filter
+def slug(name: str) -> str:
+    return deploy_form.slug(name)
+
+
 @register.simple_tag
 def progress_bar(counts: Mapping[str, int]) -> SafeString:
     """The five groups as one bar whose label says the same in words."""
     return drawing.bar(details.groups(counts))
+
+
+@register.simple_tag
+def dry_run_bar(result: Mapping[str, Any]) -> SafeString:
+    """The three classes of a dry run in the colours of what becomes of them."""
+    shares = (
+        ("in_progress", "will update", result["will_update"]),
+        ("queued", "will start later", result["later_count"]),
+        ("skipped", "excluded", result["excluded_count"]),
+    )
+    return drawing.bar(
+        details.Group(name=name, label=label, count=count, statuses="", parts="")
+        for name, label, count in shares
+    )
 
 
 def _signed_in(request: HttpRequest) -> bool:
@@ -76,7 +95,9 @@ def fleet_banner(context: Mapping[str, Any]) -> dict[str, Any]:
     request = context.get("request")
     if request is None or not _signed_in(request):
         return {}
-    return {"switch": home.kill_switch_on()}
+    switch = home.kill_switch_on()
+    may_release = switch is not None and person(request).may("deployments.release_kill_switch")
+    return {"switch": switch, "may_release": may_release}
 
 
 @register.inclusion_tag("nx/_home.html", takes_context=True)

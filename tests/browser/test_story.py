@@ -66,20 +66,14 @@ def test_the_main_story_by_mouse(page: Page, live_server: Any) -> None:
     page.get_by_role("link", name="list of versions").click()
     page.get_by_role("link", name=f"Deploy {version}").click()
 
-    page.get_by_label("Selected devices").check()
-    page.get_by_label("Groups").select_option("Berlin")
-    page.get_by_label("Canary", exact=True).fill("1")
-    start = page.get_by_role("button", name="Start deployment")
-    expect(start).to_have_attribute("aria-disabled", "true")
-    page.get_by_role("button", name="Dry run").click()
-    expect(page.get_by_text("will update of 3 devices")).to_be_visible()
-    page.get_by_label("Concurrency").fill("2")
-    expect(page.locator("#nx-missing")).to_have_text("The dry run is for older options; make a new one.")
-    start.click(force=True)
-    assert not Deployment.objects.exists()
-    page.get_by_role("button", name="Dry run again").click()
-    page.get_by_role("button", name="Start deployment on 3 devices").click()
+    dialog = page.get_by_role("dialog", name=f"Deploy {version}")
+    dialog.get_by_label("Selected devices: all that match").check()
+    dialog.get_by_role("group", name="Groups").get_by_label("Berlin").check()
+    dialog.get_by_label("Canary", exact=True).fill("1")
+    expect(dialog.get_by_text("will update, of 3 devices")).to_be_visible()
+    dialog.get_by_role("button", name="Start deployment on 3 devices").click()
 
+    expect(page.get_by_role("heading", level=1)).to_contain_text("deployment #")
     deployment = Deployment.objects.get()
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"deployment #{deployment.pk}")
     tick.advance(deployment.pk)
@@ -216,19 +210,3 @@ def _in_state(state: str) -> list[str]:
     else:
         lifecycle.cancel(scene.admin(), deployment.pk, reason="wrong build")
     return pages
-
-
-def test_a_dry_run_and_its_refusals_have_no_fault_either(page: Page, live_server: Any) -> None:
-    scene.enable()
-    scene.devices(3)
-    version = scene.version(debuggable=True)
-    sign_in(page, live_server)
-    page.goto(f"/admin/apks/apkversion/{version.pk}/deploy/")
-    page.get_by_label("Canary", exact=True).fill("0")
-    page.get_by_role("button", name="Dry run").click()
-    expect(page.get_by_role("alert")).to_contain_text("needs a canary")
-    assert violations(page) == []
-    page.get_by_label("Canary", exact=True).fill("1")
-    page.get_by_role("button", name="Dry run").click()
-    expect(page.get_by_text("will update of 3 devices")).to_be_visible()
-    assert violations(page) == []

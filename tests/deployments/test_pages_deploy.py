@@ -1,6 +1,7 @@
 """Deploy: from the row of a version over the dry run to a deployment of exactly those devices."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ def test_a_dry_run_says_who_and_why_and_sends_nothing() -> None:
     scene.devices(4, beat={"battery": 3})
     answer = ask(signed_in("operator"), scene.version())
     page = answer.content.decode()
-    assert "will update of 9 devices" in page
+    assert "will update, of 9 devices" in page
     assert "2 excluded" in page
     assert "4 will start later" in page
     assert "Battery too low" in page
@@ -83,7 +84,7 @@ def test_a_start_takes_exactly_the_devices_and_options_of_the_dry_run() -> None:
     scene.devices(3, groups=["Berlin"])
     scene.devices(5, groups=["Porto"])
     version, client = scene.version(), signed_in("operator")
-    wanted = {"target_type": "selection", "groups": ["Berlin"], "canary": 2, "min_battery": 55, "rate": 7}
+    wanted = {"target_type": "matching", "groups": ["Berlin"], "canary": 2, "min_battery": 55, "rate": 7}
     dry = ask(client, version, **wanted)
     scene.devices(1, groups=["Berlin"])
     answer = ask(client, version, "start", dry_run_id=run_id(dry), **wanted)
@@ -115,7 +116,7 @@ def test_pressing_start_twice_starts_once() -> None:
     [
         {"rate": 11},
         {"wifi_only": None},
-        {"target_type": "selection", "query": "till"},
+        {"target_type": "matching", "query": "till"},
         {"dry_run_id": "987654321"},
         {"dry_run_id": "nonsense"},
         {"dry_run_id": None},
@@ -157,7 +158,7 @@ def test_a_viewer_makes_dry_runs_and_starts_nothing() -> None:
     version, client = scene.version(), signed_in("viewer")
     dry = ask(client, version)
     assert "Your account may make dry runs, but not start deployments." in dry.content.decode()
-    assert 'aria-disabled="true"' in dry.content.decode()
+    assert 'id="nx-start"' not in dry.content.decode()
     assert ask(client, version, "start", dry_run_id=run_id(dry)).status_code == 403
     assert not Deployment.objects.exists()
 
@@ -178,7 +179,7 @@ def test_where_nothing_may_start_the_page_says_why_and_a_start_is_refused(
     scene.devices(2)
     version, client = scene.version(), signed_in("operator")
     dry = ask(client, version)
-    words = "The kill switch is on: bad build" if kill else "Deployments are switched off"
+    words = "the kill switch is on: bad build" if kill else "Deployments are switched off"
     assert words in dry.content.decode()
     assert ask(client, version, "start", dry_run_id=run_id(dry)).status_code == status
     assert not Deployment.objects.exists()
@@ -191,8 +192,11 @@ def test_each_row_of_the_versions_has_a_real_link_or_the_reason_why_not() -> Non
     scene.version(1, package="com.unmanaged")
     Apk.objects.filter(package_name="com.unmanaged").update(managed=False)
     page = signed_in("operator").get(VERSIONS).content.decode()
-    assert f'href="{page_of(good)}" aria-label="Deploy NexMDM 1.0.121 (121)">Deploy</a>' in page
-    assert page.count(">Deploy</a>") == 1
+    links = re.findall(r'<a class="nx-button[^>]*>Deploy</a>', page)
+    (link,) = [found for found in links if "href" in found]
+    assert f'href="{page_of(good)}"' in link
+    assert 'aria-label="Deploy NexMDM 1.0.121 (121)"' in link
+    assert sum('aria-disabled="true"' in found for found in links) == 2
     assert "Cannot be deployed. Withdrawn: crashes" in page
     assert "Cannot be deployed. com.unmanaged is not on the allowlist." in page
     assert ">Dry run</a>" in signed_in("viewer").get(VERSIONS).content.decode()
@@ -251,10 +255,12 @@ def test_a_window_is_read_in_its_zone(changes: dict[str, Any], window: Any) -> N
         ({"min_battery": 101}, "Ensure this value is less than or equal to 100."),
         ({"canary_timeout_min": 0}, "Must be greater than 0."),
         ({"canary_timeout_min": "nan"}, "Enter a number."),
-        ({"target_type": "selection"}, "The selection names no device"),
-        ({"target_type": "selection", "device_ids": "987654321, abc"}, "Unknown: 987654321, abc."),
-        ({"target_type": "selection", "query": "nobody has this"}, "The target matches no device."),
-        ({"target_type": "selection", "groups": ["nowhere"]}, "nowhere is not one of the available choices"),
+        ({"target_type": "matching"}, "Set at least one filter, or choose the entire fleet."),
+        ({"target_type": "ticked"}, "Tick at least one device."),
+        ({"target_type": "ticked", "device_ids": "987654321, abc"}, "Unknown: 987654321, abc."),
+        ({"target_type": "matching", "query": "nobody has this"}, "The target matches no device."),
+        ({"target_type": "matching", "groups": ["nowhere"]}, "The target matches no device."),
+        ({"target_type": "matching", "groups": ["x" * 201]}, "at most 200 characters"),
         ({"exclude_ids": "987654321"}, "Unknown: 987654321."),
         ({"target_type": "both"}, "both is not one of the available choices"),
         ({"window_kind": "recurring"}, "Choose at least one day."),
@@ -301,19 +307,36 @@ def test_what_is_wrong_is_said_and_nothing_is_kept(changes: dict[str, Any], sent
     assert not DryRun.objects.exists()
 
 
-def test_ids_may_be_written_in_any_way_and_join_what_the_filters_match() -> None:
+def test_ids_may_be_written_in_any_way() -> None:
     scene.enable()
     first, second, third = scene.devices(3)
-    scene.devices(1, tags=["kiosk"])
     given = f"{first.pk}, {second.pk};\n{third.pk}"
-    wanted = {
-        "target_type": "selection",
-        "device_ids": given,
-        "tags": ["kiosk"],
-        "exclude_ids": str(second.pk),
-    }
-    answer = ask(signed_in("operator"), scene.version(), canary=0, **wanted)
-    assert "will update of 3 devices" in answer.content.decode()
+    answer = ask(signed_in("operator"), scene.version(), canary=0, target_type="ticked", device_ids=given)
+    assert "will update, of 3 devices" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("target", "chosen"), [({"target_type": "fleet"}, 5), ({"target_type": "matching", "tags": ["kiosk"]}, 2)]
+)
+def test_ids_left_out_are_left_out_of_fleet_and_filters(target: dict[str, Any], chosen: int) -> None:
+    scene.enable()
+    scene.devices(3)
+    out, *_ = scene.devices(3, tags=["kiosk"])
+    answer = ask(signed_in("operator"), scene.version(), exclude_ids=str(out.pk), **target)
+    assert f"will update, of {chosen} devices" in answer.content.decode()
+
+
+def test_a_dry_run_older_than_ten_minutes_starts_nothing() -> None:
+    scene.enable()
+    scene.devices(2)
+    version, client = scene.version(), signed_in("operator")
+    dry = run_id(ask(client, version))
+    DryRun.objects.update(created_at=timezone.now() - timedelta(minutes=9, seconds=50))
+    fresh = run_id(ask(client, version))
+    DryRun.objects.filter(pk=fresh).update(created_at=timezone.now() - timedelta(minutes=10, seconds=1))
+    assert ask(client, version, "start", dry_run_id=fresh).status_code == 409
+    assert ask(client, version, "start", dry_run_id=dry).status_code == 302
+    assert Deployment.objects.count() == 1
 
 
 def test_a_restart_intent_reaches_the_options() -> None:

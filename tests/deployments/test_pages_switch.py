@@ -29,8 +29,45 @@ def test_the_page_says_what_the_switch_would_stop_now() -> None:
     running = scene.start(scene.devices(2))
     page = signed_in("viewer").get(PAGE).content.decode()
     assert "What the kill switch would stop now: 1 deployment" in page
+    assert "2 devices waiting, 0 at work." in page
     assert address(running) in page
-    assert 'name="turn"' not in page
+    assert "?turn=" not in page
+
+
+@pytest.mark.parametrize(
+    ("group", "allowed"),
+    [
+        ("viewer", set()),
+        ("operator", {"engage"}),
+        ("fleet admin", {"engage", "release", "enable", "disable"}),
+    ],
+)
+def test_each_turn_says_first_what_it_would_do_to_who_may_turn_it(group: str, allowed: set[str]) -> None:
+    scene.start(scene.devices(2))
+    client = signed_in(group)
+    for name in ("engage", "release", "enable", "disable"):
+        for headers in ({}, {"HX-Request": "true"}):
+            answer = client.get(f"{PAGE}?turn={name}", headers=headers)
+            assert answer.status_code == (200 if name in allowed else 403), name
+            if name in ("engage", "disable") and name in allowed:
+                said = answer.content.decode()
+                assert "Pauses every queued or running deployment: 1." in said
+                assert f'name="{name}-reason"' in said
+                assert ("<html" in said) == (not headers)
+    assert client.get(f"{PAGE}?turn=everything").status_code == 403
+
+
+def test_the_last_changes_are_shown_to_who_may_read_the_log() -> None:
+    admin = signed_in("fleet admin")
+    turn(admin, "enable")
+    assert "Last changes" in admin.get(PAGE).content.decode()
+    assert "Last changes" not in signed_in("viewer").get(PAGE).content.decode()
+
+
+def test_the_banner_leads_to_turning_it_off_for_who_may() -> None:
+    FleetSwitch.objects.update(kill_switch=True, reason="bad build")
+    assert f'{PAGE}?turn=release"' in signed_in("fleet admin").get("/admin/").content.decode()
+    assert "?turn=release" not in signed_in("operator").get("/admin/").content.decode()
 
 
 @pytest.mark.parametrize(

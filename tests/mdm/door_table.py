@@ -69,6 +69,8 @@ PAGES = {
     "apks_apk_manage": (FLEET_ADMIN, FLEET_ADMIN),
     "apks_apk_unmanage": (FLEET_ADMIN, FLEET_ADMIN),
     "apks_apkversion_deploy": (VIEWER, VIEWER),  # a dry run; starting is among the acts
+    "apks_apkversion_dry_run": (VIEWER, VIEWER),
+    "apks_apkversion_dry_run_csv": (VIEWER, VIEWER),
     "apks_apkversion_withdraw": (FLEET_ADMIN, FLEET_ADMIN),
     "devices_device_edit": (FLEET_ADMIN, FLEET_ADMIN),
     "devices_device_retire": (FLEET_ADMIN, FLEET_ADMIN),

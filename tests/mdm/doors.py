@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.apps import apps
@@ -69,7 +70,9 @@ def rows() -> dict[str, Any]:
     scene.install(deployment, device)
     person = User.objects.create_user("somebody", is_staff=True)
     version = deployment.to_version
-    run = DryRun.objects.create(apk_version=version, target={}, options={}, expires_at=timezone.now())
+    run = DryRun.objects.create(
+        apk_version=version, target={}, options={}, expires_at=timezone.now() + timedelta(hours=1)
+    )
     DryRunDevice.objects.create(dry_run=run, device=device, classification="will_update")
     DeploymentBell.objects.create(deployment=deployment, rung_at=timezone.now())
     summary.summary(deployment.pk)  # leaves its numbers for others
@@ -108,8 +111,9 @@ def address(door: Door, found: dict[str, Any]) -> str:
     if door.name == "view_on_site":
         return f"/admin/r/{ContentType.objects.get_for_model(User).pk}/{found['user'].pk}/"
     row = found[door.route.split("/")[2]]
-    task = str(found["deploymenttask"].pk)
-    return "/" + re.sub(r"<[^>]*>", str(row.pk), door.route.replace("<int:task>", task))
+    route = door.route.replace("<int:task>", str(found["deploymenttask"].pk))
+    route = route.replace("<int:run_id>", str(found["dryrun"].pk))
+    return "/" + re.sub(r"<[^>]*>", str(row.pk), route)
 
 
 def session_of(role: str) -> str:

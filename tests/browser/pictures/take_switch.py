@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from deployments import fleet_switch
 from tests.browser.pictures.conftest import Take
@@ -22,6 +22,9 @@ def test_switch(page: Page, live_server: Any, take: Take) -> None:
     mixed()
     page.goto(SWITCH)
     take("switch-off")
+    page.get_by_role("link", name="Stop all rollouts…").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    take("switch-stop")
     fleet_switch.change(scene.admin(), kill_switch=True, reason="Tills show a black screen")
     page.goto(SWITCH)
     take("switch-on")
