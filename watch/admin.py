@@ -10,27 +10,38 @@ from django.urls import path, reverse
 from django.urls.resolvers import URLPattern
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 
 from mdm.admin_site import Act, RecordAdmin, act_page, found, person, time_html
 from watch import alerts
 from watch.models import Alert, AlertDelivery, AlertState, AuditSeal, Reading
 
 MAY_ACKNOWLEDGE = "watch.acknowledge_alert"
+CUT = 160  # of a message in a list
 
 
 @admin.register(Alert)
 class AlertAdmin(RecordAdmin):
-    list_display = ("kind", "state", "message", "opened", "acknowledged", "resolved")
+    list_display = ("kind", "state", "words", "opened", "acknowledged", "resolved")
     list_filter = ("state", "kind")
     list_select_related = ("acknowledged_by",)
     search_fields = ("message",)
     search_help_text = "A part of the message."
     fields = ("kind", "state", "message", "about", "opened", "acknowledged", "resolved")
-    readonly_fields = fields
+    readonly_fields = (*fields, "seen")
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        shown = list(super().get_list_display(request))
-        return [*shown, self.seen] if person(request).may(MAY_ACKNOWLEDGE) else shown
+        kind, state, *others = super().get_list_display(request)
+        may = person(request).may(MAY_ACKNOWLEDGE)
+        return [kind, state, "seen", *others] if may else [kind, state, *others]
+
+    def get_fields(self, request: HttpRequest, obj: Alert | None = None) -> Any:
+        waits = obj is not None and obj.state == AlertState.OPEN and person(request).may(MAY_ACKNOWLEDGE)
+        return (*self.fields, "seen") if waits else self.fields
+
+    @admin.display(description="Message")
+    def words(self, alert: Alert) -> str:
+        return Truncator(alert.message).chars(CUT)
 
     @admin.display(description="Acknowledge")
     def seen(self, alert: Alert) -> str | SafeString:

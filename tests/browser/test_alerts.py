@@ -51,7 +51,7 @@ def test_an_alert_is_acknowledged_by_keyboard(page: Page, live_server: Any) -> N
     pk = some()
     sign_in(page, live_server)
     page.goto(LIST)
-    page.get_by_role("link", name=f"Acknowledge alert {pk}").focus()
+    page.get_by_role("link", name=f"Acknowledge alert {pk}", exact=True).focus()
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Acknowledge").focus()
     page.keyboard.press("Enter")

@@ -23,4 +23,5 @@ def alert_banner(context: Mapping[str, Any]) -> dict[str, Any]:
     if request is None or user is None or not user.is_staff or not person(request).may("watch.view_alert"):
         return {}
     found = list(alerts.unresolved().filter(state=AlertState.OPEN).reverse()[: SHOWN + 1])
-    return {"alerts": found[:SHOWN], "more": len(found) > SHOWN}
+    may_acknowledge = person(request).may("watch.acknowledge_alert")
+    return {"alerts": found[:SHOWN], "more": len(found) > SHOWN, "may_acknowledge": may_acknowledge}
