@@ -14,7 +14,7 @@ from deployments.states import REASONS
 Verdict: TypeAlias = Literal["passed", "failed", "not reported", "not asked"]
 
 # What is checked, as a person would ask it, and whose word it is: a reading of the last heartbeat has an age.
-_QUESTIONS: Final[dict[str, tuple[str, bool]]] = {
+QUESTIONS: Final[dict[str, tuple[str, bool]]] = {
     "device_retired": ("Device in use by the fleet", False),
     "not_affected": ("Has the version that is taken back", True),
     "already_installed": ("Not on this version yet", True),
@@ -88,7 +88,7 @@ def checks(task: DeploymentTask) -> list[Check]:
 
 def _check(row: tuple[Any, ...], task: DeploymentTask, terms: Terms) -> Check:
     name, failed, observed, required, received_at = row
-    question, of_device = _QUESTIONS[name]
+    question, of_device = QUESTIONS[name]
     if failed and (given := _given(name, task, terms)):
         observed = REASONS[given].text if given in REASONS else given
     as_of = received_at if of_device else None

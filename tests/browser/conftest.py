@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 # Playwright's sync API runs an event loop in the thread of the test, which Django takes for async code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
-# A busy machine is no failure.
-expect.set_options(timeout=20_000)
+PATIENCE = 60_000  # milliseconds; a busy machine is no failure
+expect.set_options(timeout=PATIENCE)
 
 AXE = (Path(__file__).parent / "vendor/axe-core-4.14.1/axe.min.js").read_text()
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -38,7 +38,7 @@ def page(browser: Browser, live_server: Any, tolerated: list[str]) -> Iterator[P
     """A signed-out page; the test fails on any message of console, page or Content-Security-Policy, and on
     any request that leaves the server."""
     context = browser.new_context(base_url=live_server.url, viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE)
     found: list[str] = []
     opened = context.new_page()
     opened.on("console", lambda message: _note_message(message, found))

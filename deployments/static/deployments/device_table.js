@@ -151,11 +151,11 @@ export class DeviceTable {
 
   /** Rows in sight, as they are by now. */
   async refresh() {
-    if (!this.places) return;
+    if (!this.places) return this.fetch([...this.rows.keys()]); // shown in pages
     const filtered = String(this.wanted) !== "";
     const planned = Number(byId("nx-live").dataset.total);
-    if (!this.ids.length || (!filtered && this.ids.length !== planned)) await this.load();
-    else await this.fetch([...this.rows.keys()]);
+    if (!this.ids.length || (!filtered && this.ids.length !== planned)) return this.load();
+    return this.fetch([...this.rows.keys()]);
   }
 
   async fetch(ids) {
@@ -166,13 +166,13 @@ export class DeviceTable {
     for (const fresh of [...template.content.children]) {
       const there = this.rows.get(idOf(fresh));
       if (!there) continue; // scrolled away meanwhile
-      fresh.setAttribute("aria-rowindex", there.getAttribute("aria-rowindex"));
+      if (this.places) fresh.setAttribute("aria-rowindex", there.getAttribute("aria-rowindex"));
       if (there.className === "nx-awaited") {
         there.className = "";
         there.replaceChildren(...fresh.children);
       } else morph(there, fresh);
     }
-    this.tellLeft();
+    if (this.places) this.tellLeft();
   }
 
   /** The list is as it was when it was asked for; who has left it since is counted, not taken away. */
