@@ -40,7 +40,7 @@ QUESTIONS: Final[dict[str, tuple[str, bool]]] = {
     "doze_restricted": ("Exempt from battery saving", True),
     "in_call": ("Not in a call", True),
     "in_use": ("Not in use", True),
-    "said_by_agent": ("Agent agrees", False),
+    "said_by_agent": ("Heard of since it was skipped", False),
     "pace": ("Room within rate and concurrency", False),
 }
 _YES_OR_NO: Final = "CASE {} WHEN true THEN '{}' WHEN false THEN '{}' END"
