@@ -22,7 +22,7 @@ _LIVE: Final = """SELECT p.id, p.status, t.status, count(*),
         AND t.recheck_until <= %(now)s)
     FROM deployment p JOIN deployment_task t ON t.deployment_id = p.id
     WHERE p.status IN ('queued', 'running', 'paused') GROUP BY p.id, p.status, t.status"""
-_UNPLANNED: Final = """SELECT min(created_at) FROM deployment
+_UNPLANNED: Final = """SELECT id, created_at FROM deployment
     WHERE status = 'queued' AND planned_at IS NULL AND created_at <= %(now)s"""
 # Only what nothing but the pace holds is late: a device on hold or at work elsewhere waits rightly, and one that
 # was not heard of since cannot be reached.
@@ -33,6 +33,11 @@ _LATE: Final = f"""SELECT min(next_run_at) FROM (
         AND status IN ('queued', 'throttled', 'waiting_window') AND next_run_at <= %(now)s
         ORDER BY next_run_at LIMIT 200)) due
     WHERE heard AND reason = ANY(%(late)s)"""
+
+
+# What was due while a deployment was paused is late only from its resume on, and so with every word about it.
+_LAST_WORD: Final = """SELECT max(created_at) FROM (SELECT created_at, device_id FROM deployment_event
+    WHERE deployment_id = %(id)s ORDER BY id DESC LIMIT 1000) newest WHERE device_id IS NULL"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +55,22 @@ class Backlog:
 def measure(now: datetime) -> Backlog:
     """About 50 ms at 100,000 live tasks."""
     depth = Counter(dict.fromkeys(TaskStatus.values, 0))
-    due = [reaper.oldest_due(now), *_first(_UNPLANNED, now=now)]
-    retrying: set[int] = set()
-    rechecking: list[tuple[int, datetime]] = []
+    due: list[tuple[int, datetime | None]] = [*reaper.oldest_due(now), *_rows(_UNPLANNED, now=now)]
     for deployment_id, deployment_status, status, count, retry_at, recheck_at in _rows(_LIVE, now=now):
         depth[status] += count
         if deployment_status != "running":
             continue
         if retry_at is not None:
-            retrying.add(deployment_id)
-        if recheck_at is not None:
-            rechecking.append((deployment_id, recheck_at))
-    due += [_late(deployment_id) for deployment_id in retrying]
-    due += [since for deployment_id, since in rechecking if _open(deployment_id)]
-    return Backlog(depth, min((since for since in due if since is not None), default=None))
+            due.append((deployment_id, _late(deployment_id)))
+        if recheck_at is not None and _open(deployment_id):
+            due.append((deployment_id, recheck_at))
+    since = [max(at, _last_word(of) or at) for of, at in due if at is not None]
+    return Backlog(depth, min(since, default=None))
+
+
+def _last_word(deployment_id: int) -> datetime | None:
+    found: list[datetime | None] = _first(_LAST_WORD, id=deployment_id)
+    return found[0]
 
 
 def _late(deployment_id: int) -> datetime | None:

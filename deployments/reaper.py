@@ -15,8 +15,10 @@ BATCH: Final = 500
 _PAST: Final = """t.in_flight_until <= %s AND (t.status = 'skipped' OR NOT (s.kill_switch OR v.withdrawn_at IS NOT NULL
     OR p.status = 'paused' AND p.paused_reason = ANY(%s)))"""
 _DUE: Final = f"{_PAST} ORDER BY t.in_flight_until LIMIT {BATCH}"
-_OLDEST: Final = f"""SELECT min(t.in_flight_until) FROM deployment_task t JOIN deployment p ON p.id = t.deployment_id
-    JOIN apk_version v ON v.id = p.to_version_id CROSS JOIN fleet_switch s WHERE {_PAST}"""
+_OLDEST: Final = f"""SELECT t.deployment_id, min(t.in_flight_until)
+    FROM deployment_task t JOIN deployment p ON p.id = t.deployment_id
+    JOIN apk_version v ON v.id = p.to_version_id CROSS JOIN fleet_switch s WHERE {_PAST}
+    GROUP BY t.deployment_id"""
 
 
 def reap(now: datetime) -> int:
@@ -29,12 +31,11 @@ def reap(now: datetime) -> int:
     return reaped
 
 
-def oldest_due(now: datetime) -> datetime | None:
-    """The oldest deadline that has passed and whose device still holds its slot."""
+def oldest_due(now: datetime) -> list[tuple[int, datetime]]:
+    """By deployment the oldest deadline that has passed and whose device still holds its slot."""
     with connection.cursor() as cursor:
         cursor.execute(_OLDEST, _params(now))
-        (found,) = cursor.fetchone() or (None,)
-    return found
+        return list(cursor.fetchall())
 
 
 def _params(now: datetime) -> list[Any]:
