@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from devices import provisioning
 from mdm.environment import checked_download_url, checked_sha256
 from tests.deployments.pages import signed_in
+from tests.mdm.instance import CHECKOUT
 
 
 def test_without_settings_the_device_has_to_bring_the_agent() -> None:
@@ -32,6 +34,17 @@ def test_the_signer_is_written_as_android_wants_it(settings: Any) -> None:
     assert base64.urlsafe_b64decode(checksum + "=") == digest
     address = found["android.app.extra.PROVISIONING_DEVICE_ADMIN_PACKAGE_DOWNLOAD_LOCATION"]
     assert address == "https://mdm.example.com/agent.apk"
+
+
+def test_the_names_are_those_that_the_agent_reads() -> None:
+    """Bound to devices in the field on one side, to printed codes on the other."""
+    agent = CHECKOUT / "android-agent"
+    manifest = (agent / "app/src/main/AndroidManifest.xml").read_text()
+    reads = (agent / "core/src/main/kotlin/com/nexmdm/agent/store/Provision.kt").read_text()
+    content = provisioning.payload("nxe_x")
+    receiver = content[provisioning.COMPONENT].partition("/")[2]
+    assert f'android:name="{receiver}"' in manifest
+    assert set(re.findall(r'SerialName\("(\w+)"\)', reads)) == set(content[provisioning.EXTRAS])
 
 
 @pytest.mark.parametrize(
