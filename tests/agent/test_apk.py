@@ -66,6 +66,18 @@ def test_every_component_of_the_manifest_is_in_the_code(unsigned: dict[int, Path
     assert [name for name in named if f"L{name.replace('.', '/')};".encode() not in code] == []
 
 
+def test_the_agent_works_before_the_first_unlock_after_a_boot(unsigned: dict[int, Path]) -> None:
+    """Android starts only what says so itself; the application cannot say it for its components."""
+    tree = ran("aapt", "dump", "xmltree", unsigned[121], "AndroidManifest.xml")
+    parts = re.findall(
+        r"E: ((?:receiver|service).*?)(?=E: (?:receiver|service|activity)|\Z)", tree, re.DOTALL
+    )
+    assert len(parts) == 4
+    assert [
+        part for part in parts if not re.search(r"directBootAware\(0x\w+\)=\(type 0x12\)0xffffffff", part)
+    ] == []
+
+
 def test_the_code_for_a_provisioning_names_the_admin_that_is_in_it(unsigned: dict[int, Path]) -> None:
     package, admin = product.AGENT_ADMIN_COMPONENT.split("/")
     tree = ran("aapt", "dump", "xmltree", unsigned[121], "AndroidManifest.xml")
