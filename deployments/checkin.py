@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from deployments import attempts, commands, dispatch, eligibility, loading, measures, reports, turns
+from deployments import attempts, commands, dispatch, eligibility, loading, measures, reports, spread, turns
 from deployments.attempts import Task
 from deployments.eligibility import Terms
 from deployments.options import DeploymentOptions
@@ -73,7 +73,13 @@ def _claim(task: Task, now: datetime) -> dict[str, Any] | None:
         return None
     deployment, _ = loading.load(task.deployment_id)
     options = DeploymentOptions.from_json(deployment.options)
-    terms = Terms.of(deployment, options, now, closing=eligibility.closing(options, now, deployment.pk))
+    terms = Terms.of(
+        deployment,
+        options,
+        now,
+        closing=eligibility.closing(options, now, deployment.pk),
+        full_groups=spread.places(options).full,
+    )
     reason = eligibility.reason_of(task.id, terms)
     if task.status == TaskStatus.SKIPPED and reason == turns.READY:
         turns.requeue([task.id], terms)

@@ -67,6 +67,8 @@ def _input(option: OptionField) -> forms.Field:
         common |= {"min_value": option.minimum, "max_value": option.maximum}
     if option.kind == "json":
         common |= {"widget": forms.Textarea(attrs={"rows": 2, "cols": 30}), "initial": option.default or {}}
+    if option.kind == "text":
+        common["empty_value"] = None
     return _INPUTS[option.kind](**common)
 
 

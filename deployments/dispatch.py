@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from deployments import audit, canary, eligibility, gates, measures, turns
+from deployments import audit, canary, eligibility, gates, measures, spread, turns
 from deployments.eligibility import Terms
 from deployments.locking import Locked, locked
 from deployments.models import Deployment
@@ -84,6 +84,7 @@ def turn(held: Locked) -> Turn | None:
         pace.at,
         closing=eligibility.closing(options, pace.at, deployment.pk),
         canary_closed=measures.canary_gate_shut(deployment, counts),
+        full_groups=spread.places(options).full,
     )
     return Turn(deployment, options, pace, counts, terms)
 
@@ -110,7 +111,9 @@ def claim_for_push(now: Turn, candidates: list[turns.Candidate]) -> list[Claim]:
 
 
 def claim(now: Turn, tasks: list[tuple[int, int]], transport: str) -> list[Claim]:
-    """Marks these (task, device) pairs as sent, at most as many as were given; the caller counted the places."""
+    """Marks these (task, device) pairs as sent, at most as many as were given: the caller counted the places of
+    the deployment, those of the devices' groups are counted here."""
+    tasks = spread.with_a_place(now.options, tasks)
     if not tasks:
         return []
     deployment, at = now.deployment, now.pace.at

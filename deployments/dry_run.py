@@ -10,7 +10,7 @@ from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from apks.models import ApkVersion
-from deployments import eligibility, forecast, planner, way_back
+from deployments import eligibility, forecast, planner, spread, way_back
 from deployments.eligibility import SERVER_ZONE, Terms
 from deployments.models import Deployment, DryRun, DryRunDevice
 from deployments.options import DeploymentOptions, problems
@@ -67,7 +67,9 @@ def make(
         answer = _counts(run)
         if answer["resolved"] == 0:
             raise nobody()
-        answer |= _outlook(version, options, answer, now) | {"rollback": _rollback(run, version, options)}
+        largest = spread.largest_group(options, run.pk)
+        answer |= _outlook(version, options, answer, now, largest)
+        answer |= {"rollback": _rollback(run, version, options)}
         DryRun.objects.filter(pk=run.pk).update(resolved=answer["resolved"], result=answer)
     return answer | {"devices": _devices(run.pk, 0, SHOWN)}
 
@@ -132,7 +134,11 @@ def _counts(run: DryRun) -> dict[str, Any]:
 
 
 def _outlook(
-    version: ApkVersion, options: DeploymentOptions, counts: dict[str, Any], now: datetime
+    version: ApkVersion,
+    options: DeploymentOptions,
+    counts: dict[str, Any],
+    now: datetime,
+    largest_group: tuple[str, int] | None,
 ) -> dict[str, Any]:
     outlook = forecast.finish(
         now,
@@ -149,6 +155,8 @@ def _outlook(
             canary_soak_sec=options.canary_soak_min * 60,
             health_within_sec=None if options.health_within_min is None else options.health_within_min * 60,
             beat_sec=settings.CHECKIN_INTERVAL_SEC,
+            max_per_group=options.max_per_group,
+            largest_group=largest_group,
         ),
     )
     said = asdict(outlook)

@@ -88,6 +88,7 @@ CONDITIONS: Final[dict[str, str]] = {
     "said_by_agent": """t.status = 'skipped' AND t.next_run_at IS NOT NULL
         AND (t.next_run_at > %(now)s OR h.received_at < t.next_run_at)""",
     "pace": "%(pace)s <> ''",
+    "group_limit": "d.groups && %(full_groups)s::varchar[]",
 }
 _GIVEN: Final = {"held": "%(held)s", "said_by_agent": "t.reason", "pace": "%(pace)s"}
 
@@ -125,6 +126,8 @@ OBSERVED: Final = f"""CASE r.reason
     WHEN 'metered_network' THEN h.network || ', metered'
     WHEN 'battery_low' THEN h.battery || ' %%'
     WHEN 'low_storage' THEN h.free_storage_mb || ' MB free'
+    WHEN 'group_limit' THEN array_to_string(ARRAY(SELECT name FROM unnest(d.groups) AS name
+        WHERE name = ANY(%(full_groups)s::varchar[]) ORDER BY name), ', ') || ' at its limit'
     ELSE '' END"""
 REQUIRED: Final = """CASE r.reason
     WHEN 'sdk_too_old' THEN 'SDK ' || %(min_sdk)s::int
@@ -137,6 +140,7 @@ REQUIRED: Final = """CASE r.reason
     WHEN 'metered_network' THEN 'an unmetered network'
     WHEN 'battery_low' THEN 'at least ' || %(min_battery)s::int || ' %%'
     WHEN 'low_storage' THEN 'at least ' || %(min_free_mb)s::int || ' MB free'
+    WHEN 'group_limit' THEN 'fewer than ' || %(max_per_group)s::int || ' at work in each group'
     WHEN 'retry_budget_spent' THEN 'fewer than ' || %(retry_budget)s::int || ' attempts in 24 h'
     ELSE '' END"""
 
@@ -163,7 +167,8 @@ class Terms:
     """What a device is measured against at `now`.
 
     `held`: a reason that holds every device ("" = none); `canary_closed`: all canary places are taken;
-    `pace`: the limit that is reached ("" = none). `bad_version_id`: what a rollback takes off its devices.
+    `pace`: the limit that is reached ("" = none); `full_groups`: those that the limit per group leaves no place in.
+    `bad_version_id`: what a rollback takes off its devices.
     """
 
     version: ApkVersion
@@ -175,6 +180,7 @@ class Terms:
     held: str = ""
     canary_closed: bool = False
     pace: str = ""
+    full_groups: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, deployment: Deployment, options: DeploymentOptions, now: datetime, **more: Any) -> "Terms":
@@ -221,6 +227,7 @@ class Terms:
             "charging_only": options.charging_only,
             "min_free_mb": required_free_mb(self.version.size_bytes, options),
             "require_doze_exempt": options.require_doze_exempt,
+            "max_per_group": options.max_per_group,
         }
 
     def _of_moment(self) -> dict[str, Any]:
@@ -238,6 +245,7 @@ class Terms:
             "held": self.held,
             "canary_closed": self.canary_closed,
             "pace": self.pace,
+            "full_groups": list(self.full_groups),
         }
 
 

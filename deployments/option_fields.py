@@ -44,7 +44,7 @@ def _fields(model: type[BaseModel], prefix: str = "") -> list[OptionField]:
         path = prefix + name
         if path in _PARTS:
             found += _fields(_PARTS[path], f"{path}.")
-        elif _extra(info)["group"] != "later":
+        else:
             found.append(_field(path, info))
     return found
 

@@ -196,6 +196,17 @@ class PostInstall(Part):
         return {name: value for name, value in dump(self).items() if value is not None}
 
 
+# Groups.
+
+
+def _group_pattern(value: str) -> str:
+    if not value.strip() or "\0" in value or not _encodable(value):
+        raise PydanticCustomError("pattern", "Give a pattern such as shop-*.")
+    return value
+
+
+GroupPattern = Annotated[str, AfterValidator(_group_pattern)]
+
 # Retries.
 
 

@@ -13,6 +13,9 @@ GROUPS: Final = {
 }
 
 
+_EMPTY: Final = {"min_free_mb": "by the size of the APK", "spread_groups": "every group"}
+
+
 def in_words(options: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Label and value, unit included."""
     return [(field.label, _value(field, _at(options, field.name))) for field in FIELDS]
@@ -29,7 +32,7 @@ def _value(field: OptionField, value: Any) -> str:
     if field.kind == "window":
         return window_words(value)
     if value is None or value == {}:
-        return "by the size of the APK" if field.name == "min_free_mb" else "none"
+        return _EMPTY.get(field.name, "none")
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = f"{value:,}" if isinstance(value, int) else str(value)

@@ -9,27 +9,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, PlainSerializer, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import PlainSerializer, ValidationError
 
 from deployments import window as windows
-from deployments.option_parts import Part, PostInstall, Retry, WindowOption, option
+from deployments.option_parts import GroupPattern, Part, PostInstall, Retry, WindowOption, option
 
 MAX_MINUTES: Final = 43_200  # 30 days
 MAX_HOURS: Final = 8_760  # a year
 
 
-def _later(label: str, words: str) -> Any:
-    return option("later", label, None, f"{words} Not available yet: only null is taken.")
-
-
-def _not_yet(_value: object) -> object:
-    raise PydanticCustomError("not_available", "This option is not available yet; leave it out or null.")
-
-
 # 60 stays 60 on the wire, 0.05 stays 0.05.
 _Decimal = Annotated[float, PlainSerializer(lambda value: int(value) if value == int(value) else value)]
-_NotYet = Annotated[None, BeforeValidator(_not_yet)]
 
 
 class DeploymentOptions(Part):
@@ -164,9 +154,23 @@ class DeploymentOptions(Part):
     require_doze_exempt: bool = option(
         "conditions", "Exempt from battery saving", False, "Only where Android exempts the agent from doze."
     )
-    max_per_group: _NotYet = _later("At once per group", "Never more devices of one group at work than this.")
-    spread_groups: _NotYet = _later(
-        "Groups meant", "Pattern of the groups that the limit per group is about."
+    max_per_group: int | None = option(
+        "rollout",
+        "At once per group",
+        None,
+        "Never more devices of one group at work than this, whatever deployment they are at work for; empty = no such"
+        " limit.",
+        "devices",
+        ge=1,
+        le=100_000,
+    )
+    spread_groups: GroupPattern | None = option(
+        "rollout",
+        "Groups meant",
+        None,
+        "Which groups the limit per group is about: * stands for any text, ? for one character, as in shop-*;"
+        " empty = every group.",
+        max_length=200,
     )
     health_within_min: _Decimal | None = option(
         "after",

@@ -62,7 +62,7 @@ SELECT %(id)s, d.id, CASE WHEN r.reason = ANY(%(ending)s) THEN 'excluded'
 FROM judged r JOIN device d ON d.id = r.id LEFT JOIN heartbeat h ON h.device_id = d.id ORDER BY d.id"""
 
 # These only wait for their turn.
-STARTING: Final = ("awaiting_heartbeat", "rate_limit", "concurrency_limit", "canary_gate")
+STARTING: Final = ("awaiting_heartbeat", "rate_limit", "concurrency_limit", "group_limit", "canary_gate")
 
 
 @dataclass(frozen=True, slots=True)

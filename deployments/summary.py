@@ -10,7 +10,7 @@ from django.db.models import Count, OuterRef, Subquery
 from django.utils import timezone
 
 from apks.models import ApkVersion
-from deployments import eligibility, measures, moment, retrying, rollback, shared_numbers, way_back
+from deployments import eligibility, measures, moment, retrying, rollback, shared_numbers, spread, way_back
 from deployments.eligibility import REASON_OF_MANY, Terms, shown
 from deployments.measures import Canary
 from deployments.models import Deployment, DeploymentTask, FleetSwitch
@@ -192,6 +192,7 @@ def terms(deployment: Deployment, options: DeploymentOptions, canary: Canary | N
         held=_held(deployment),
         canary_closed=measures.canary_gate_shut(deployment, canary),
         pace=pace,
+        full_groups=spread.places(options).full,
     )
 
 

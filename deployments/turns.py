@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from django.db import connection
 
-from deployments import audit, eligibility
+from deployments import audit, eligibility, spread
 from deployments.eligibility import REASON_OF_MANY, REASON_OF_ONE, Terms
 from deployments.models import Deployment, DeploymentTarget
 from deployments.states import ENDING, MISSES
@@ -158,15 +158,17 @@ def ready_in_order(
     way there is skipped. Held devices are passed over, and with `only_pushable` those that come by heartbeat."""
     ready: list[Candidate] = []
     missed: list[int] = []
-    offset = 0
+    offset, places = 0, spread.places(terms.options)
     for limit in (max(CHUNKS[0], 3 * room), *CHUNKS[1:]):
         rows = [] if offset else _next_recent(deployment, terms, limit)
         rows = rows if len(rows) == limit else _next(deployment, terms, limit, offset)
+        groups = spread.groups_of(terms.options, [row[1] for row in rows])
         for task_id, device_id, can_push, reason in rows:
             if len(ready) == room:
                 break
             if reason == READY and (can_push or not only_pushable):
-                ready.append(Candidate(task_id, device_id, can_push))
+                if places.take(groups.get(device_id, ())):
+                    ready.append(Candidate(task_id, device_id, can_push))
             elif reason in MISSES or reason in ENDING:
                 missed.append(task_id)
         if len(ready) == room or len(rows) < limit:

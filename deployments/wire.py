@@ -325,6 +325,7 @@ class ForecastOut(Item):
 
     finish_iso: str | None
     limited_by: str | None
+    group: str | None
 
 
 class DryRunOut(Item):
@@ -337,7 +338,7 @@ class DryRunOut(Item):
                 "will_update": 90,
                 "excluded": [{"reason": "already_installed", "count": 8}],
                 "later": [{"reason": "battery_low", "count": 2}],
-                "forecast": {"finish_iso": _AT, "limited_by": "concurrency"},
+                "forecast": {"finish_iso": _AT, "limited_by": "concurrency_limit", "group": None},
                 "rollback": {"offered": True, "kind": "reinstall", "to_version": _BEFORE, "why_not": None},
                 "devices": [
                     {

@@ -6,6 +6,7 @@ the lock, as if the clock had jumped. So minutes of sends go by in seconds.
 
 import random
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Self
@@ -15,17 +16,15 @@ from django.db import connection, transaction
 from django.db.models import Count
 from django.utils import timezone
 
-import devices.fcm  # noqa: F401 - once, before the forks, instead of in each of them
-from deployments import locking, log_replay, measures, reaper, tasks
+from deployments import locking, log_replay
 from deployments.models import Deployment, DeploymentAttempt, DeploymentTask
-from devices.models import Device
 from tests.concurrency import ledger
-from tests.concurrency.processes import Child, Gate, far_end
+from tests.concurrency.processes import Child, far_end
+from tests.concurrency.rollout import web, worker
 from tests.deployments import scene
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NO_LOCK = "SELECT 1 FROM deployment WHERE id = %s"
 DEVICES, RATE, CONCURRENCY = 160, 100, 20
 OPTIONS: dict[str, Any] = {
     "failure_pct": 100,
@@ -39,65 +38,13 @@ LOOK_EVERY_SEC = 0.1
 PATIENCE_SEC = 150.0
 
 
-def _slow_measuring() -> None:
-    """Time between measuring and claiming, in which another could do the same."""
-    measure = measures.measure_pace
-
-    def slowly(*given: Any) -> measures.Pace:
-        found = measure(*given)
-        if connection.in_atomic_block:
-            time.sleep(random.uniform(0, 0.02))
-        return found
-
-    measures.measure_pace = slowly  # type: ignore[assignment]
+def as_ever() -> None:
+    """In a child: with every lock."""
 
 
-def _worker(take: str, ids: list[int], _gate: Gate) -> None:
-    locking.TAKE_DEPLOYMENT = take
-    _slow_measuring()
-    while True:
-        reaper.reap(timezone.now())
-        for deployment_id in ids:
-            tasks.advance(deployment_id)
-        time.sleep(0.05)  # leaves the machine to the others
-
-
-def _web(take: str, fleet: list[Device], _gate: Gate) -> None:
-    """What the agents of these devices send: answers to what was pushed, and heartbeats."""
-    locking.TAKE_DEPLOYMENT = take
-    _slow_measuring()
-    pks = [device.pk for device in fleet]
-    while True:
-        open_rows = list(DeploymentAttempt.objects.filter(device_id__in=pks, finished_at=None))
-        known = [row for row in open_rows if row.pushed_at or row.acknowledged_at]
-        for row in known:
-            _answer(row)
-        lost = [Device(pk=row.device_id) for row in open_rows if row not in known]
-        _beat(random.choice(lost or fleet))
-        time.sleep(0.02)  # leaves the machine to the others
-
-
-def _beat(device: Device) -> None:
-    """A device that was claimed by its heartbeat, or missed its push, starts at once."""
-    if scene.beat(device):
-        scene.report(Deployment(pk=_in_flight(device)), device, "received")
-
-
-def _answer(row: DeploymentAttempt) -> None:
-    deployment, device = Deployment(pk=row.deployment_id), Device(pk=row.device_id)
-    if row.device_id % 40 == 0 and row.number == 1:
-        return  # silent until the deadline gives the place back
-    if row.acknowledged_at is None:
-        scene.report(deployment, device, "received", attempt=row.number)
-    elif random.random() < 0.1:
-        scene.report(deployment, device, "failed", error_code="install_internal", attempt=row.number)
-    else:
-        scene.report(deployment, device, "succeeded", attempt=row.number)
-
-
-def _in_flight(device: Device) -> int:
-    found = DeploymentTask.objects.filter(device=device, in_flight_until__isnull=False)
-    return found.values_list("deployment_id", flat=True).first() or 0
+def without_the_lock() -> None:
+    """In a child: looks at the deployment and does not lock it."""
+    locking.TAKE_DEPLOYMENT = "SELECT 1 FROM deployment WHERE id = %s"
 
 
 def _make_older(deployments: list[Deployment]) -> None:
@@ -130,10 +77,10 @@ def _broken(deployments: list[Deployment]) -> list[str]:
 
 class Rollout:
     """Two deployments of different packages, the second to devices of the first, until both are over or a limit
-    is broken. `take`: how the children lock a deployment."""
+    is broken. `locks`: how the children lock."""
 
-    def __init__(self, take: str) -> None:
-        self.take = take
+    def __init__(self, locks: Callable[[], None]) -> None:
+        self.locks = locks
         self.fleet = scene.devices(DEVICES, fcm_token="token")
         other = scene.version(7, package="com.example.till")
         self.deployments = [
@@ -150,7 +97,7 @@ class Rollout:
         settings.PUSH_TRANSPORT = "fcm"
         with far_end() as fcm, ExitStack() as ends:
             settings.FCM_ENDPOINT = fcm.url
-            parts = [partial(_web, self.take, self.fleet[part::WEBS]) for part in range(WEBS)]
+            parts = [partial(web, self.locks, self.fleet[part::WEBS]) for part in range(WEBS)]
             webs = [ends.enter_context(Child(part)) for part in parts]
             self.workers = [self._worker() for _ in range(WORKERS)]
             ends.callback(self._end_workers)
@@ -160,11 +107,11 @@ class Rollout:
         return self
 
     def _worker(self) -> Child:
-        return Child(partial(_worker, self.take, self.ids))
+        return Child(partial(worker, self.locks, self.ids))
 
     def _end_workers(self) -> None:
-        for worker in self.workers:
-            worker.kill()
+        for child in self.workers:
+            child.kill()
 
     def _watch(self) -> None:
         deadline = time.monotonic() + PATIENCE_SEC
@@ -202,7 +149,7 @@ class Rollout:
 def test_no_minute_and_no_moment_has_more_than_allowed_while_workers_are_killed(
     settings: Any,
 ) -> None:
-    rollout = Rollout(locking.TAKE_DEPLOYMENT).run(settings)
+    rollout = Rollout(as_ever).run(settings)
     assert rollout.broken == []
     assert rollout.crashed == []
     assert rollout.kills >= 6
@@ -221,5 +168,5 @@ def test_no_minute_and_no_moment_has_more_than_allowed_while_workers_are_killed(
 
 
 def test_without_the_lock_the_same_run_breaks_a_limit(settings: Any) -> None:
-    rollout = Rollout(NO_LOCK).run(settings)
+    rollout = Rollout(without_the_lock).run(settings)
     assert rollout.broken

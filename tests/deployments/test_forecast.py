@@ -179,6 +179,38 @@ def test_the_time_until_an_app_is_seen_to_run_counts(
     assert ("not seen to run" in found.sentence) is warned
 
 
+SHOP: dict[str, Any] = {"max_per_group": 2, "largest_group": ("shop-1", 40)}
+GROUPS = [
+    ("two at a time of forty take twenty installs", SHOP, 20 * MINUTE, "group_limit"),
+    ("a limit that is never reached", SHOP | {"max_per_group": 40}, 10 * MINUTE, "rate_limit"),
+    ("no group is meant", SHOP | {"largest_group": None}, 10 * MINUTE, "rate_limit"),
+    (
+        "the canary takes devices of other groups first",
+        SHOP | {"canary": 60},
+        6 * MINUTE + 20 * MINUTE,
+        "group_limit",
+    ),
+    (
+        "a canary of everybody is of the group as well",
+        SHOP | {"canary": 100, "devices": 40, "largest_group": ("shop-1", 40)},
+        20 * MINUTE,
+        "group_limit",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "took", "limit"), [row[1:] for row in GROUPS], ids=[row[0] for row in GROUPS]
+)
+def test_the_limit_per_group_counts_and_its_group_is_named(
+    change: dict[str, Any], took: timedelta, limit: str
+) -> None:
+    found = forecast(**change)
+    assert (found.finish, found.limited_by) == (NOW + took, limit)
+    assert found.group == ("shop-1" if limit == "group_limit" else None)
+    assert ("shop-1 has 40 devices, 2 at a time" in found.sentence) is (limit == "group_limit")
+
+
 plans = st.fixed_dictionaries(
     {
         "devices": st.integers(1, 5_000),
@@ -188,8 +220,14 @@ plans = st.fixed_dictionaries(
         "window": st.none() | st.just(NIGHT),
         "canary": st.integers(0, 50),
         "canary_soak_sec": st.floats(0, 7_200),
+        "max_per_group": st.integers(1, 50),
+        "largest_group": st.none() | st.integers(1, 5_000).map(lambda count: ("shop-1", count)),
     }
-)
+).map(lambda plan: plan | {"largest_group": _within(plan["largest_group"], plan["devices"])})
+
+
+def _within(group: tuple[str, int] | None, devices: int) -> tuple[str, int] | None:
+    return group and (group[0], min(group[1], devices))
 
 
 def done(plan: dict[str, Any]) -> datetime:
@@ -202,11 +240,12 @@ def test_more_devices_never_finish_earlier_and_more_pace_never_later(plan: dict[
     assert done(plan | {"devices": plan["devices"] + 1}) >= done(plan) >= NOW
     assert done(plan | {"rate": plan["rate"] + 1}) <= done(plan)
     assert done(plan | {"concurrency": plan["concurrency"] + 1}) <= done(plan)
+    assert done(plan | {"max_per_group": plan["max_per_group"] + 1}) <= done(plan)
 
 
 @given(plans)
 def test_without_window_and_canary_the_finish_is_that_of_the_pace(plan: dict[str, Any]) -> None:
-    plain = plan | {"window": None, "canary": 0}
+    plain = plan | {"window": None, "canary": 0, "largest_group": None}
     pace = expected_pace(plan["rate"], plan["concurrency"], plan["median_install_sec"])
     minutes = plan["devices"] / pace.per_minute
     install = 90 if plan["median_install_sec"] is None else plan["median_install_sec"]

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -48,6 +49,8 @@ OPTIONS = st.fixed_dictionaries(
         "max_failures": st.sampled_from([None, 2]),
         "deadline_hours": st.sampled_from([0, 1]),
         "canary_timeout_min": st.sampled_from([5, 600]),
+        "max_per_group": st.sampled_from([None, 1, 2]),
+        "spread_groups": st.sampled_from([None, "shop-*", "shop-2"]),
         "health_within_min": st.sampled_from([None, None, 15]),
         "post_install": st.sampled_from([{}, {"restart_intent": {"action": "com.nexmdm.RESTART"}}]),
     }
@@ -72,6 +75,7 @@ class Histories(RuleBasedStateMachine):
         self.savepoint = transaction.atomic()
         self.savepoint.__enter__()
         self.finals: dict[int, str] = {}
+        self.sent: set[int] = set()
         self.quiet: dict[int, int] = {}
         self.seen: dict[int, tuple[str, datetime | None]] = {}
         self.beats: Counter[int] = Counter()
@@ -83,7 +87,12 @@ class Histories(RuleBasedStateMachine):
     @initialize()
     def a_fleet(self) -> None:
         scene.enable()
-        self.devices = [*scene.devices(3), *scene.devices(1, model="TC57"), *scene.devices(1, sdk_int=20)]
+        self.devices = [
+            *scene.devices(2, groups=["shop-1"]),
+            *scene.devices(1, groups=["shop-1", "shop-2"]),
+            *scene.devices(1, groups=["shop-2", "north"], model="TC57"),
+            *scene.devices(1, groups=["shop-2"], sdk_int=20),
+        ]
         self.versions = [scene.version(121, package=package) for package in PACKAGES]
 
     @property
@@ -214,6 +223,17 @@ class Histories(RuleBasedStateMachine):
                 assert len(within) <= options["rate"]
 
     @invariant()
+    def no_send_finds_more_at_work_in_a_group_than_its_deployment_allows(self) -> None:
+        ledger = list(DeploymentAttempt.objects.select_related("device", "deployment"))
+        for sent in [row for row in ledger if row.pk not in self.sent]:
+            limit, pattern = (sent.deployment.options[name] for name in ("max_per_group", "spread_groups"))
+            for group in sent.device.groups if limit else ():
+                inside = [row for row in ledger if group in row.device.groups]
+                meant = fnmatchcase(group, pattern or "*")
+                assert not meant or len([row for row in inside if _at_work(row, sent.sent_at)]) <= limit
+        self.sent |= {row.pk for row in ledger}
+
+    @invariant()
     def a_device_does_one_job_at_a_time(self) -> None:
         taken = DeploymentTask.objects.filter(in_flight_until__isnull=False).values_list(
             "device_id", flat=True
@@ -285,6 +305,10 @@ class Histories(RuleBasedStateMachine):
     def the_log_tells_the_same_as_the_tables(self) -> None:
         for deployment in self.deployments:
             assert list(log_replay.differences(deployment.pk)) == []
+
+
+def _at_work(row: DeploymentAttempt, at: datetime) -> bool:
+    return row.sent_at <= at and (row.finished_at is None or row.finished_at > at)
 
 
 def _anybody_sent(deployment: Deployment) -> bool:

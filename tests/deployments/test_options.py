@@ -101,6 +101,7 @@ INTEGERS = {
     "failure_pct": (0, 100),
     "failure_min_sample": (1, 1_000_000),
     "max_failures": (1, 1_000_000),
+    "max_per_group": (1, 100_000),
 }
 # Lowest taken, first refused below it, highest.
 DECIMALS = {
@@ -201,10 +202,16 @@ def test_an_unknown_option_is_refused(path: str) -> None:
     assert refusal(options) == {path: "There is no such option."}
 
 
-@pytest.mark.parametrize("name", ["max_per_group", "spread_groups"])
-@pytest.mark.parametrize("value", [1, "shop-*", 0.5, {}, False], ids=repr)
-def test_what_comes_later_is_taken_only_as_null(name: str, value: Any) -> None:
-    assert refusal({name: value}) == {name: "This option is not available yet; leave it out or null."}
+@pytest.mark.parametrize("pattern", ["shop-*", "*", "?", "100 %", "a" * 200, "Läden_*"])
+def test_a_pattern_of_groups_is_taken(pattern: str) -> None:
+    assert read(spread_groups=pattern).to_json()["spread_groups"] == pattern
+
+
+@pytest.mark.parametrize(
+    "value", ["", "  ", "a\0b", "\ud800", "a" * 201, 1, 0.5, True, [], ["shop-*"], {}], ids=repr
+)
+def test_what_is_no_pattern_of_groups_is_refused(value: Any) -> None:
+    assert list(refusal({"spread_groups": value})) == ["spread_groups"]
 
 
 def test_every_wrong_option_is_named_at_once() -> None:
@@ -503,8 +510,7 @@ def test_the_schema_shows_words_bounds_defaults_and_that_null_is_taken() -> None
 def test_the_form_has_one_input_per_option_that_can_be_set() -> None:
     names = [field.name for field in FIELDS]
     assert len(set(names)) == len(names)
-    later = {"max_per_group", "spread_groups"}
-    assert {name.split(".")[0] for name in names} == DEFAULTS.keys() - later
+    assert {name.split(".")[0] for name in names} == DEFAULTS.keys()
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=[field.name for field in FIELDS])
