@@ -25,7 +25,6 @@ from deployments import (
     views,
     withdrawal_words,
 )
-from deployments.headline import state_words
 from deployments.models import (
     Deployment,
     DeploymentAttempt,
@@ -92,7 +91,7 @@ class DeploymentAdmin(RecordAdmin):
     list_display = ("name", "state", "progress", "created_by", "created", "finished")
     list_display_links = None
     list_filter = ("status", "paused_reason", "apk")
-    list_select_related = ("to_version__apk", "created_by")
+    list_select_related = ("to_version__apk", "created_by", "target")
     search_fields = ("=id", "apk__package_name", "to_version__version_name", "created_by__username")
 
     def get_changelist(self, request: HttpRequest, **_: Any) -> type[ChangeList]:
@@ -105,7 +104,7 @@ class DeploymentAdmin(RecordAdmin):
 
     @admin.display(description="Status", ordering="status")
     def state(self, deployment: Deployment) -> SafeString:
-        words = state_words(deployment.status, deployment.paused_reason)
+        words = summary.state_of(deployment)
         return format_html('<span class="nx-badge nx-badge-{}">{}</span>', deployment.status, words)
 
     @admin.display(description="Progress")
@@ -147,6 +146,7 @@ class DeploymentAdmin(RecordAdmin):
             "details": views.details_page,
             "pause": operator_acts.pause,
             "resume": operator_acts.resume,
+            "approve": operator_acts.approve,
             "cancel": operator_acts.cancel,
             "pace": operator_acts.pace,
             "rollback": follow_up_pages.roll_back,

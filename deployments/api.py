@@ -8,7 +8,17 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from ninja import Header, Path, Query, Router
 
-from deployments import dry_run, event_list, fleet_switch, lifecycle, retrying, rollback, summary, task_list
+from deployments import (
+    beginning,
+    dry_run,
+    event_list,
+    fleet_switch,
+    lifecycle,
+    retrying,
+    rollback,
+    summary,
+    task_list,
+)
 from deployments.export import csv_response
 from deployments.options import DeploymentOptions
 from deployments.wire import (
@@ -194,6 +204,17 @@ def resume(request: HttpRequest, deployment_id: DeploymentId, body: MoveIn | Non
 def cancel(request: HttpRequest, deployment_id: DeploymentId, body: MoveIn | None = None) -> HttpResponse:
     """Final at once; agents at work are told to stop."""
     lifecycle.cancel(actor_of(request), deployment_id, **(body or MoveIn()).words())
+    return answer(summary.summary(deployment_id))
+
+
+@router.post(
+    "/deployments/{deployment_id}/approve",
+    response={200: DeploymentOut, **PROBLEMS},
+    summary="Approve a deployment",
+)
+def approve(request: HttpRequest, deployment_id: DeploymentId, body: MoveIn | None = None) -> HttpResponse:
+    """It starts at once. 200 also when it is approved already, 403 for who started it, 409 where none is needed."""
+    beginning.approve(actor_of(request), deployment_id, **(body or MoveIn()).words())
     return answer(summary.summary(deployment_id))
 
 

@@ -22,7 +22,7 @@ _OPEN = """t.device_id = %s AND (t.status IN ('queued', 'throttled', 'waiting_wi
 
 
 # What this heartbeat decides: a start, a miss or an end. Who was skipped already has no more to miss.
-_DECIDED = {False: {turns.READY, *MISSES, *ENDING}, True: set(ENDING)}
+_DECIDED = {False: {turns.READY, *MISSES, *ENDING}, True: {turns.READY, *ENDING}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,10 @@ def _claim(task: Task, now: datetime) -> dict[str, Any] | None:
         full_groups=spread.places(options).full,
     )
     reason = eligibility.reason_of(task.id, terms)
-    if task.status == TaskStatus.SKIPPED and reason == turns.READY:
+    skipped = task.status == TaskStatus.SKIPPED
+    if skipped and reason in turns.MET:
         turns.requeue([task.id], terms)
-    elif reason not in _DECIDED[task.status == TaskStatus.SKIPPED]:
+    if reason not in _DECIDED[skipped]:
         return None
     if not measures.measure_pace(deployment, options).room.free:
         return None

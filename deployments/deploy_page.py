@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
@@ -17,7 +18,7 @@ from django.utils import timezone
 from django_htmx.http import HttpResponseClientRedirect
 
 from apks.models import ApkVersion
-from deployments import dry_run, lifecycle, pace, picker, presets, window_words
+from deployments import approval, dry_run, lifecycle, pace, picker, presets, window_words
 from deployments import window as windows
 from deployments.deploy_form import LABELS, DeployForm
 from deployments.details import words_of
@@ -145,7 +146,8 @@ class _Page:
             dry_run_id=run.pk,
             idempotency_key=f"page-{run.pk}",
         )
-        messages.success(self.request, f"Deployment #{deployment_id} of {self.version} has started.")
+        begun = "waits for another person's approval" if approval.too_many(run.resolved) else "has started"
+        messages.success(self.request, f"Deployment #{deployment_id} of {self.version} {begun}.")
         address = reverse("admin:deployments_deployment_details", args=[deployment_id])
         return HttpResponseClientRedirect(address) if self.htmx else HttpResponseRedirect(address)
 
@@ -212,6 +214,7 @@ class _Page:
             "result": _shown(self.result),
             "checked_at": self.now,
             "fresh_sec": int(FRESH_FOR.total_seconds()),
+            "approval_above": settings.APPROVAL_ABOVE,
             "blocked": why_not_start(self.actor, self.version),
             "missing": self._missing(),
             "pressed": self.act in ("start", "dry_run"),

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.utils import timezone
 
-from deployments import gate, outlook, stages, summary
+from deployments import approval, gate, outlook, stages, summary
 from deployments import window as windows
 from deployments.eligibility import SERVER_ZONE
 from deployments.headline import Situation, headline
@@ -73,6 +73,7 @@ def live(deployment: Deployment) -> dict[str, Any]:
         ),
         "running": deployment.status == DeploymentStatus.RUNNING,
         "terminal": deployment.status in TERMINAL,
+        "needs_approval": situation.needs_approval,
         "overriding": deployment.paused_reason in GATE_STOPS,
     }
 
@@ -132,6 +133,7 @@ def _situation(
         window=_shut(options, now),
         by=numbers["moment"]["by"],
         because=numbers["moment"]["because"],
+        needs_approval=approval.is_missing(deployment),
         again=numbers["counts"]["skipped"] - final_skips,
     )
 

@@ -42,6 +42,7 @@ QUESTIONS: Final[dict[str, tuple[str, bool]]] = {
     "in_use": ("Not in use", True),
     "said_by_agent": ("Heard of since it was skipped", False),
     "pace": ("Room within rate and concurrency", False),
+    "group_limit": ("Room in its groups", False),
 }
 _YES_OR_NO: Final = "CASE {} WHEN true THEN '{}' WHEN false THEN '{}' END"
 # Beyond what a missed condition shows: what was seen where it is met.

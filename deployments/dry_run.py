@@ -10,7 +10,7 @@ from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from apks.models import ApkVersion
-from deployments import eligibility, forecast, planner, spread, way_back
+from deployments import approval, eligibility, forecast, planner, spread, way_back
 from deployments.eligibility import SERVER_ZONE, Terms
 from deployments.models import Deployment, DryRun, DryRunDevice
 from deployments.options import DeploymentOptions, problems
@@ -162,6 +162,7 @@ def _outlook(
     said = asdict(outlook)
     finish = said.pop("finish")
     return {
+        "needs_approval": approval.too_many(counts["resolved"]),
         "forecast": {"finish_iso": finish.isoformat() if finish else None, **said},
         "live_deployments": [
             {"id": pk, "version_name": name, "status": status}

@@ -15,6 +15,7 @@ class Situation:
     failure_sentence: the failure limit's own words. window: a sentence while the window is shut, else "".
     by, because: who moved it into this state and what that person wrote, where there was one.
     again: skipped devices that will be checked again.
+    needs_approval: only another person's approval is missing.
     """
 
     status: str
@@ -28,6 +29,7 @@ class Situation:
     by: str = ""
     because: str = ""
     again: int = 0
+    needs_approval: bool = False
 
     def of(self, *statuses: str) -> int:
         return sum(self.counts[status] for status in statuses)
@@ -53,20 +55,25 @@ _HELD: Final = {
 }
 
 
-def state_words(status: str, paused_reason: str) -> str:
+def state_words(status: str, paused_reason: str, *, needs_approval: bool = False) -> str:
     """The state in two or three words, as lists show it."""
+    if status == DeploymentStatus.QUEUED and needs_approval:
+        return "Needs approval"
     if status == DeploymentStatus.PAUSED:
         return _HELD[PausedReason(paused_reason)]
     return DeploymentStatus(status).label
 
 
 def headline(now: Situation) -> Headline:
-    return Headline(state_words(now.status, now.paused_reason), _SENTENCES[DeploymentStatus(now.status)](now))
+    words = state_words(now.status, now.paused_reason, needs_approval=now.needs_approval)
+    return Headline(words, _SENTENCES[DeploymentStatus(now.status)](now))
 
 
 def _queued(now: Situation) -> str:
     if not now.planned:
         return "The devices are being worked out; nothing was sent yet."
+    if now.needs_approval:
+        return f"Planned for {_devices(now.counts['total'])}. Nothing is sent before another person approves."
     return f"Planned for {_devices(now.counts['total'])}; the first are sent to within seconds."
 
 
@@ -91,7 +98,8 @@ def _paused(now: Situation) -> str:
 def _by_a_person(now: Situation) -> str:
     at_work = now.of(*IN_FLIGHT)
     finish = f" {_devices(at_work)} at work will finish." if at_work else ""
-    return f"Paused{_who(now)}. Nothing new is sent.{finish}"
+    then = " It still needs another person's approval." if now.needs_approval else ""
+    return f"Paused{_who(now)}. Nothing new is sent.{finish}{then}"
 
 
 def _canary_failed(now: Situation) -> str:

@@ -5,10 +5,9 @@ from typing import Any, Final
 from django.db import connection
 
 from apks.models import Apk, ApkVersion
-from deployments import device_checks, summary
+from deployments import approval, device_checks, summary
 from deployments.details import words_of
 from deployments.eligibility import OBSERVED, REASON_OF_ONE, REQUIRED, shown
-from deployments.headline import state_words
 from deployments.models import Deployment, DeploymentTask, FleetSwitch
 from deployments.states import LIVE, DeploymentStatus, TaskStatus
 from devices.models import Device
@@ -35,18 +34,23 @@ def overview() -> dict[str, Any]:
     rows = {
         deployment.pk: {
             "deployment": deployment,
-            "state": state_words(deployment.status, deployment.paused_reason),
+            "state": summary.state_of(deployment),
             "counts": counts[deployment.pk],
         }
         for deployment in found
     }
-    paused = {deployment.pk for deployment in found if deployment.status == DeploymentStatus.PAUSED}
+    held = {deployment.pk for deployment in found if _is_held(deployment)}
     return {
-        "held": [rows[pk] for pk in rows if pk in paused],
-        "moving": [rows[pk] for pk in rows if pk not in paused],
+        "held": [rows[pk] for pk in rows if pk in held],
+        "moving": [rows[pk] for pk in rows if pk not in held],
         "switch": FleetSwitch.objects.select_related("changed_by").get(),
         "steps": None if found or Deployment.objects.exists() else _first_steps(),
     }
+
+
+def _is_held(deployment: Deployment) -> bool:
+    """Whether it waits for a person."""
+    return deployment.status == DeploymentStatus.PAUSED or approval.is_missing(deployment)
 
 
 def _first_steps() -> dict[str, bool]:
@@ -77,7 +81,7 @@ def _of_task(task: DeploymentTask) -> dict[str, Any]:
     return {
         "task": task,
         "deployment": deployment,
-        "state": state_words(deployment.status, deployment.paused_reason),
+        "state": summary.state_of(deployment),
         "final": task.status == TaskStatus.SKIPPED and task.next_run_at is None,
         **words,
         **words_of(words["reason"]),

@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from deployments import details, lifecycle, summary
+from deployments import beginning, details, lifecycle, summary
 from deployments.forms import OverrideForm, PaceForm, ReasonForm
 from deployments.models import Deployment
 from deployments.states import GATE_STOPS, IN_FLIGHT, WAITING
@@ -53,9 +53,9 @@ def _move(
         return done
 
     more.setdefault("form_class", ReasonForm)
+    more.setdefault("permission", OPERATE)
     return Act(
         back=url("details", deployment.pk),
-        permission=OPERATE,
         carry_out=carry_out,
         initial={"expected_status": deployment.status},
         shown=moved(deployment.pk),
@@ -106,6 +106,26 @@ def resume(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> H
         form_class=OverrideForm if override else ReasonForm,
         danger=override,
         keep="Keep it paused",
+    )
+    return _act(request, site, deployment, act)
+
+
+def approve(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> HttpResponse:
+    deployment = found(deployment_id)
+    count = details.devices(deployment.target.resolved_count)
+    act = _move(
+        request,
+        deployment,
+        beginning.approve,
+        f"Approved for {count}.",
+        title=f"Approve deployment #{deployment_id}",
+        button=f"Approve for {count}",
+        lines=[
+            f"{deployment.to_version} for {count}; asked for by {deployment.created_by or 'the system'}.",
+            "It starts at once, its canary first. Nobody approves what he has asked for himself.",
+        ],
+        permission=beginning.PERMISSION,
+        keep="Leave it waiting",
     )
     return _act(request, site, deployment, act)
 

@@ -82,7 +82,7 @@ def _current(now: Situation) -> Mark:
     """A stage at work, unless it is held up."""
     if now.status in (DeploymentStatus.CANCELED, DeploymentStatus.FAILED):
         return "failed"
-    return "held" if now.status == DeploymentStatus.PAUSED or now.window else "now"
+    return "held" if now.status == DeploymentStatus.PAUSED or now.window or now.needs_approval else "now"
 
 
 def _end(now: Situation) -> Stage:
@@ -98,6 +98,8 @@ def next_step(now: Situation) -> str:
     """What happens next by itself, or what a person can do."""
     if now.status == DeploymentStatus.PAUSED:
         return _when_paused(PausedReason(now.paused_reason))
+    if now.needs_approval:
+        return "A fleet admin who did not start it approves it, or it is canceled."
     if now.status != DeploymentStatus.RUNNING:
         return "" if now.status == DeploymentStatus.QUEUED else "Nothing more happens by itself."
     if now.canary["state"] == CanaryState.COLLECTING:

@@ -10,8 +10,19 @@ from django.db.models import Count, OuterRef, Subquery
 from django.utils import timezone
 
 from apks.models import ApkVersion
-from deployments import eligibility, measures, moment, retrying, rollback, shared_numbers, spread, way_back
+from deployments import (
+    approval,
+    eligibility,
+    measures,
+    moment,
+    retrying,
+    rollback,
+    shared_numbers,
+    spread,
+    way_back,
+)
 from deployments.eligibility import REASON_OF_MANY, Terms, shown
+from deployments.headline import state_words
 from deployments.measures import Canary
 from deployments.models import Deployment, DeploymentTask, FleetSwitch
 from deployments.options import DeploymentOptions
@@ -89,6 +100,7 @@ def header(deployment: Deployment) -> dict[str, Any]:
         "finished_at": _iso(deployment.finished_at),
         "approved_by": deployment.approved_by.get_username() if deployment.approved_by else None,
         "approved_at": _iso(deployment.approved_at),
+        "needs_approval": approval.is_missing(deployment),
         "killed_by": deployment.killed_by.get_username() if deployment.killed_by else None,
         "killed_reason": deployment.killed_reason or None,
         "feature_flag_snapshot": deployment.feature_flag_snapshot,
@@ -101,6 +113,12 @@ def header(deployment: Deployment) -> dict[str, Any]:
         "retry_of": deployment.retry_of_id,
         "install_mode": deployment.install_mode,
     }
+
+
+def state_of(deployment: Deployment) -> str:
+    """The state in two or three words, as lists show it."""
+    missing = deployment.status == DeploymentStatus.QUEUED and approval.is_missing(deployment)
+    return state_words(deployment.status, deployment.paused_reason, needs_approval=missing)
 
 
 def numbers(deployment: Deployment) -> dict[str, Any]:
@@ -199,7 +217,7 @@ def terms(deployment: Deployment, options: DeploymentOptions, canary: Canary | N
 def _held(deployment: Deployment) -> str:
     """The switch itself while it is on; once it is off, deployments that it stopped are merely paused."""
     if deployment.status != DeploymentStatus.PAUSED:
-        return ""
+        return "needs_approval" if approval.is_missing(deployment) else ""
     return "kill_switch" if FleetSwitch.objects.get().kill_switch else "paused"
 
 

@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from deployments import audit, bell, canary, dispatch, moves, planner, reaper, turns
+from deployments import audit, beginning, bell, canary, dispatch, moves, reaper, turns
 from deployments.dispatch import Claim, Turn
 from deployments.eligibility import REASON_OF_MANY, SERVER_ZONE, Terms
 from deployments.locking import locked
@@ -46,19 +46,12 @@ def advance(deployment_id: int) -> list[Claim]:
     with locked(deployment_id) as held:
         deployment = held.deployment
         if deployment.status == DeploymentStatus.QUEUED and not held.stopped:
-            _begin(deployment)
+            beginning.begin(deployment)
         now = dispatch.turn(held)
         claims = _use_turn(now) if now is not None else []
         if deployment.status == DeploymentStatus.RUNNING:
             _finish_if_done(deployment)
         return claims
-
-
-def _begin(deployment: Deployment) -> None:
-    now = timezone.now()
-    if deployment.planned_at is None:
-        planner.plan(deployment, now)
-    moves.move(deployment, DeploymentStatus.RUNNING, "Started", started_at=now)
 
 
 def _use_turn(now: Turn) -> list[Claim]:

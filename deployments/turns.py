@@ -17,6 +17,8 @@ from deployments.states import ENDING, MISSES
 from mdm.people import SYSTEM
 
 READY: Final = "awaiting_heartbeat"
+# Its conditions hold: nothing but the others of its group may be in its way.
+MET: Final = (READY, "group_limit")
 CHUNKS: Final = (200, 2_000, 20_000)
 # From this many targets on, most of whom wait, the most recently seen are looked for from the heartbeats' side.
 MANY_TARGETS: Final = 5_000
@@ -105,7 +107,7 @@ _SETTLE_DUE: Final = _settle_sql(
     REASON_OF_MANY, "t.status = 'skipped' AND t.next_run_at IS NOT NULL AND t.recheck_until <= %(now)s"
 )
 _DUE_AND_READY: Final = f"""SELECT t.id {_ROWS} AND t.status = 'skipped' AND t.next_run_at IS NOT NULL
-    AND t.recheck_until <= %(now)s AND {REASON_OF_MANY} = 'awaiting_heartbeat'"""
+    AND t.recheck_until <= %(now)s AND {REASON_OF_MANY} = ANY(%(met)s)"""
 
 
 def settle_tasks(deployment: Deployment, terms: Terms, task_ids: list[int]) -> int:
@@ -134,7 +136,7 @@ def settle_all(deployment: Deployment, terms: Terms) -> int:
 def settle_deadlines(deployment: Deployment, terms: Terms) -> int:
     """A last check of the skipped devices whose deadline has passed: back into the queue, or final."""
     with connection.cursor() as cursor:
-        cursor.execute(_DUE_AND_READY, _params(deployment, terms))
+        cursor.execute(_DUE_AND_READY, _params(deployment, terms) | {"met": list(MET)})
         ready = [row[0] for row in cursor.fetchall()]
     if ready:
         requeue(ready, terms)

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
 from deployments import (
+    beginning,
     details,
     device_table,
     event_list,
@@ -85,7 +86,7 @@ def _table(request: HttpRequest, deployment: Deployment, numbers: Mapping[str, A
 
 
 _PARTS: Final = (
-    *("details", "live", "order", "rows", "record", "pause", "resume", "cancel", "pace", "export"),
+    *("details", "live", "order", "rows", "record", "pause", "resume", "approve", "cancel", "pace", "export"),
     *("rollback", "retry"),
 )
 
@@ -94,6 +95,7 @@ def _context(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
     actor = person(request)
     return {
         "urls": {name: url(name, deployment.pk) for name in _PARTS},
+        "may_approve": actor.may(beginning.PERMISSION) and deployment.created_by_id != request.user.pk,
         "may_operate": actor.may(OPERATE) and deployment.status not in TERMINAL,
         "may_export": actor.may("deployments.export_deployment"),
         "may_roll_back": actor.may(rollback.PERMISSION),

@@ -42,6 +42,7 @@ _HEADER: Final[dict[str, Any]] = {
     "finished_at": None,
     "approved_by": None,
     "approved_at": None,
+    "needs_approval": False,
     "killed_by": None,
     "killed_reason": None,
     "feature_flag_snapshot": {"deployments.enabled": True},
@@ -211,6 +212,7 @@ class ListedDeploymentOut(Item):
     finished_at: str | None
     approved_by: str | None
     approved_at: str | None
+    needs_approval: bool
     killed_by: str | None
     killed_reason: str | None
     feature_flag_snapshot: dict[str, Any]
@@ -339,6 +341,7 @@ class DryRunOut(Item):
                 "excluded": [{"reason": "already_installed", "count": 8}],
                 "later": [{"reason": "battery_low", "count": 2}],
                 "forecast": {"finish_iso": _AT, "limited_by": "concurrency_limit", "group": None},
+                "needs_approval": False,
                 "rollback": {"offered": True, "kind": "reinstall", "to_version": _BEFORE, "why_not": None},
                 "devices": [
                     {
@@ -359,6 +362,7 @@ class DryRunOut(Item):
     will_update: int
     excluded: list[ReasonCount]
     later: list[ReasonCount]
+    needs_approval: bool
     forecast: ForecastOut
     rollback: RollbackOut
     devices: list[DryRunDeviceOut]

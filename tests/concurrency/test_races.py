@@ -9,10 +9,12 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 
 from apks import allowlist
 from deployments import (
+    beginning,
     dispatch,
     dry_run,
     fleet_switch,
@@ -25,7 +27,13 @@ from deployments import (
     signals,
     tick,
 )
-from deployments.models import Deployment, DeploymentAttempt, DeploymentTask, StartRequest
+from deployments.models import (
+    Deployment,
+    DeploymentAttempt,
+    DeploymentEvent,
+    DeploymentTask,
+    StartRequest,
+)
 from deployments.options import DeploymentOptions
 from devices.models import Device
 from devices.selection import Target
@@ -277,6 +285,45 @@ def test_where_the_first_start_dies_the_second_with_its_key_is_the_one() -> None
             assert second.waits_or_is_done()
             first.kill()
             assert second.result() == Deployment.objects.get().pk
+
+
+# --- two who approve -----------------------------------------------------------------------------------------
+
+
+def _approves(locks: Callable[[], None], actor: Actor, deployment: Deployment, gate: Gate | None) -> None:
+    locks()
+    if gate is not None:
+        waits_at(gate, beginning, "_approved")
+    beginning.approve(actor, deployment.pk)
+
+
+def _two_approve(locks: Callable[[], None], settings: Any) -> tuple[bool, list[str]]:
+    """Whether the second waited, and whom the log names."""
+    settings.APPROVAL_ABOVE = 1
+    people = [User.objects.create_user(name, is_superuser=True) for name in ("bob", "carol")]
+    deployment = scene.start(scene.devices(2))
+    first, second = (partial(_approves, locks, Actor.person(user), deployment) for user in people)
+    with Child(first) as bob:
+        bob.comes()
+        with Child(lambda _: second(None)) as carol:
+            waited = carol.waits_or_is_done()
+            bob.opens()
+            bob.result()
+            carol.result()
+    told = DeploymentEvent.objects.filter(deployment=deployment, message="Approved").order_by("id")
+    return waited, list(told.values_list("actor", flat=True))
+
+
+def test_of_two_who_approve_at_once_one_has(settings: Any) -> None:
+    assert _two_approve(as_ever, settings) == (True, ["user:bob"])
+    found = Deployment.objects.get()
+    assert (found.status, found.approved_by) == ("running", User.objects.get(username="bob"))
+    assert found.started_at == found.approved_at
+    assert list(log_replay.differences(found.pk)) == []
+
+
+def test_without_the_lock_the_log_would_name_both(settings: Any) -> None:
+    assert sorted(_two_approve(without_locks, settings)[1]) == ["user:bob", "user:carol"]
 
 
 # --- two who want one device ---------------------------------------------------------------------------------

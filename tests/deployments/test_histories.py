@@ -11,14 +11,26 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import F
+from django.test import override_settings
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from deployments import fleet_switch, lifecycle, log_replay, measures, reaper, summary, task_list, tick
+from deployments import (
+    beginning,
+    fleet_switch,
+    lifecycle,
+    log_replay,
+    measures,
+    reaper,
+    summary,
+    task_list,
+    tick,
+)
 from deployments.models import Deployment, DeploymentAttempt, DeploymentTask
 from deployments.options import DeploymentOptions
 from deployments.retry import ERROR_CODES
@@ -26,10 +38,12 @@ from deployments.states import IN_FLIGHT, LIVE, REASONS, TERMINAL
 from devices import changes
 from devices.models import Device, Heartbeat
 from devices.signals import device_re_enrolled
+from mdm.people import Actor
 from mdm.problems import Problem
 from tests.deployments import scene
 
 DEVICES, DEPLOYMENTS = 5, 3
+APPROVAL_ABOVE = 4
 ONE = st.integers(0, DEVICES - 1)
 WHICH = st.integers(0, DEPLOYMENTS - 1)
 STATUSES = st.sampled_from(["received", "downloading", "installing", "succeeded", "failed", "skipped"])
@@ -87,6 +101,7 @@ class Histories(RuleBasedStateMachine):
     @initialize()
     def a_fleet(self) -> None:
         scene.enable()
+        User.objects.get_or_create(username="bob", is_superuser=True)
         self.devices = [
             *scene.devices(2, groups=["shop-1"]),
             *scene.devices(1, groups=["shop-1", "shop-2"]),
@@ -117,6 +132,12 @@ class Histories(RuleBasedStateMachine):
         if deployment := self._deployment(which):
             with _or_refused():
                 getattr(lifecycle, act)(scene.admin(), deployment.pk, reason="a reason")
+
+    @rule(which=WHICH)
+    def approve(self, which: int) -> None:
+        if deployment := self._deployment(which):
+            with _or_refused():
+                beginning.approve(Actor.person(User.objects.get(username="bob")), deployment.pk)
 
     @rule(which=WHICH)
     def faster(self, which: int) -> None:
@@ -282,6 +303,14 @@ class Histories(RuleBasedStateMachine):
         self.quiet = {pk: sent[pk] for pk in stopped}
 
     @invariant()
+    def nothing_of_many_targets_is_sent_before_it_is_approved(self) -> None:
+        for deployment in self.deployments:
+            if deployment.target.resolved_count > APPROVAL_ABOVE and deployment.bad_version_id is None:
+                approved_at = deployment.approved_at
+                assert approved_at is not None or not _anybody_sent(deployment)
+                assert approved_at is not None or deployment.started_at is None
+
+    @invariant()
     def gates_are_consistent(self) -> None:
         for deployment in self.deployments:
             if deployment.canary_state == "collecting":
@@ -316,6 +345,7 @@ def _anybody_sent(deployment: Deployment) -> bool:
 
 
 @pytest.mark.django_db
+@override_settings(APPROVAL_ABOVE=APPROVAL_ABOVE)
 def test_random_histories_keep_every_promise() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL jit = off")

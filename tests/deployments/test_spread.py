@@ -159,6 +159,32 @@ def test_who_misses_a_condition_takes_no_place_in_its_shop() -> None:
     assert scene.reason(deployment, low) == "battery_low"
 
 
+def test_who_is_ready_again_waits_in_the_queue_for_its_group() -> None:
+    first, second = shop(2, "shop-1")
+    deployment = scene.start([first, second], max_per_group=1)
+    scene.beat(second, battery=5)
+    commands([first])
+    assert commands([second]) == 0
+    assert (scene.task(deployment, second).status, scene.reason(deployment, second)) == (
+        "queued",
+        "group_limit",
+    )
+
+
+def test_at_its_deadline_too() -> None:
+    first, second = shop(2, "shop-1")
+    deployment = scene.start([first, second], max_per_group=1, deadline_hours=1, ack_timeout_min=600)
+    scene.beat(second, battery=5)
+    commands([first])
+    scene.age(deployment, hours=2)
+    scene.readings(second, battery=90)
+    tick.advance(deployment.pk)
+    assert (scene.task(deployment, second).status, scene.reason(deployment, second)) == (
+        "queued",
+        "group_limit",
+    )
+
+
 # --- what people read ----------------------------------------------------------------------------------------
 
 

@@ -83,7 +83,8 @@ def bodies(method: str, path: str, ids: dict[str, int]) -> list[tuple[str, Any]]
         ("POST", "/v1/apks/versions/{version_id}/withdraw"): "withdraw",
     }
     kind = kinds.get(
-        (method, path), "move" if method == "POST" and path.endswith(("pause", "resume", "cancel")) else ""
+        (method, path),
+        "move" if method == "POST" and path.endswith(("pause", "resume", "approve", "cancel")) else "",
     )
     return list(fields[kind].items()) if kind else []
 

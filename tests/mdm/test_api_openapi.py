@@ -35,6 +35,7 @@ OPERATOR_ROUTES = {
     "GET /v1/deployments/{deployment_id}/export.csv",
     "POST /v1/deployments/{deployment_id}/pause",
     "POST /v1/deployments/{deployment_id}/resume",
+    "POST /v1/deployments/{deployment_id}/approve",
     "POST /v1/deployments/{deployment_id}/rollback",
     "POST /v1/deployments/{deployment_id}/retry",
     "POST /v1/deployments/{deployment_id}/cancel",

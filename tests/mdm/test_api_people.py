@@ -200,6 +200,7 @@ ROUTES: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/deployments", {"apk_version_id": "{version}", "target": {"type": "fleet"}}, "operator"),
     ("POST", "/v1/deployments/{deployment}/pause", None, "operator"),
     ("POST", "/v1/deployments/{deployment}/resume", None, "operator"),
+    ("POST", "/v1/deployments/{deployment}/approve", None, "fleet admin"),
     ("POST", "/v1/deployments/{deployment}/cancel", None, "operator"),
     ("PATCH", "/v1/deployments/{deployment}", {"rate": 5}, "operator"),
     ("GET", "/v1/fleet-switch", None, "viewer"),
