@@ -56,7 +56,7 @@ public class ServerApi(
             asDevice("GET", "${path(key, device)}?attempt=${key.attempt}", null) ?: return Confirmation.Unreachable()
         return when (answer.status) {
             200 -> standing(key, device, answer.text)
-            410 -> Confirmation.Gone(gone(answer.text))
+            410 -> gone(answer.text)
             403, 404 -> Confirmation.Refused(answer.status)
             else -> Confirmation.Unreachable(answer.retryAfterMs)
         }
@@ -67,9 +67,7 @@ public class ServerApi(
         val body = encode(StatusBody.serializer(), report.toBody())
         val answer = asDevice("POST", "${path(report.key, device)}/status", body) ?: return Delivery.Unreachable()
         return when (answer.status) {
-            200 -> decode(StatusAnswer.serializer(), answer.text).let {
-                Delivery.Taken(it != null && (it.cancel || it.final))
-            }
+            200 -> taken(answer.text)
             409 -> Delivery.Taken(stop = true)
             401, 408, 425, 429 -> Delivery.Unreachable(answer.retryAfterMs)
             in 400..499 -> Delivery.Refused(answer.status)
@@ -147,13 +145,20 @@ public class ServerApi(
                     Confirmation.NotUnderstood("the server answered about another attempt or device")
                 }
             }
-            is Incoming.Rejected -> Confirmation.NotUnderstood(read.why)
+            // Half an answer, or somebody else's page: only what names the attempt is the server's word on it.
+            is Incoming.Rejected -> read.key?.let { Confirmation.NotUnderstood(read.why) } ?: Confirmation.Unreachable()
             is Incoming.Hint -> Confirmation.NotUnderstood("no command")
         }
 
-    private fun gone(text: String): String {
+    private fun gone(text: String): Confirmation {
         val said = decode(GoneBody.serializer(), text)
-        return said?.reason ?: said?.status ?: "canceled"
+        return (said?.reason ?: said?.status)?.let(Confirmation::Gone) ?: Confirmation.Unreachable()
+    }
+
+    /** A report leaves the outbox only for an answer that is the server's. */
+    private fun taken(text: String): Delivery {
+        val said = decode(StatusAnswer.serializer(), text) ?: return Delivery.Unreachable()
+        return Delivery.Taken(said.cancel || said.final)
     }
 
     private fun beat(text: String): Beat {
@@ -205,11 +210,18 @@ public class ServerApi(
         val until = clock.elapsedMs() + MAX_ANSWER_MS
         while (true) {
             val count = body.read(buffer)
-            if (count < 0) return out.toString("UTF-8")
+            if (count < 0) return whole(exchange, out)
             if (out.size() + count > MAX_ANSWER) throw IOException("the answer is too long")
             if (clock.elapsedMs() > until) throw IOException("the answer takes too long")
             out.write(buffer, 0, count)
         }
+    }
+
+    /** Java's client lets a body that was cut short pass for a whole one. */
+    private fun whole(exchange: HttpExchange, body: ByteArrayOutputStream): String {
+        val length = exchange.header("Content-Length")?.toLongOrNull()
+        if (length != null && length != body.size().toLong()) throw IOException("the answer ended early")
+        return body.toString("UTF-8")
     }
 
     private fun <T> encode(serializer: KSerializer<T>, value: T): ByteArray =

@@ -91,6 +91,7 @@ internal data class GoneBody(
 
 @Serializable
 internal data class StatusAnswer(
+    val status: String,
     val final: Boolean = false,
     val cancel: Boolean = false,
 )
