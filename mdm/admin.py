@@ -19,15 +19,37 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from mdm import api_tokens
-from mdm.admin_site import Act, RecordAdmin, UtcField, act_page, person, time_html
+from mdm import api_tokens, audit
+from mdm.admin_site import Act, BaseAdmin, RecordAdmin, UtcField, act_page, person, time_html
 from mdm.models import ApiToken, AuditEvent, Counter, RecentCount, Throttle, WorkerBeat
 
 admin.site.unregister([Group, User])
 
 
+class AuditedAdmin(BaseAdmin):
+    """Who may do what is changed through Django's own forms; the audit log is told of it in their transaction."""
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        _record(request, "add", obj, message)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        _record(request, "change", obj, message)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for obj in queryset:
+            _record(request, "delete", obj, "")
+        return super().log_deletions(request, queryset)
+
+
+def _record(request: HttpRequest, act: str, obj: Any, change: Any) -> None:
+    kind = obj._meta.model_name
+    audit.record(person(request), f"{kind}.{act}", obj, f"{kind} {obj}: {act}", {"change": change})
+
+
 @admin.register(User)
-class PeopleAdmin(UserAdmin):  # type: ignore[type-arg]
+class PeopleAdmin(AuditedAdmin, UserAdmin):  # type: ignore[type-arg]
     """Django's own, but what the system writes is not typed: the stock inputs for it have no labels."""
 
     readonly_fields = ("last_login", "date_joined")
@@ -35,7 +57,7 @@ class PeopleAdmin(UserAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Group)
-class GroupsAdmin(GroupAdmin):
+class GroupsAdmin(AuditedAdmin, GroupAdmin):
     filter_horizontal = ()
 
 
