@@ -14,6 +14,7 @@ TOPICS: Final = (
     "slots-pushed",
     "slots-checked_in",
     "canceling",
+    "rollback",
     "ticking",
     "summaries",
     "pages",
