@@ -8,11 +8,10 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments import details, dry_run, lifecycle, spread, tick
-from deployments.models import Deployment, DeploymentTask
+from deployments import dry_run, home, lifecycle, spread, tick
+from deployments.models import DeploymentTask
 from deployments.options import DeploymentOptions
 from deployments.spread import Places
-from deployments.task_list import Filter
 from devices import changes
 from devices.models import Device
 from devices.selection import Target
@@ -190,10 +189,9 @@ def test_at_its_deadline_too() -> None:
 
 def test_the_page_names_the_group_and_the_limit() -> None:
     first, second = shop(2, "region-north", "shop-1")
-    deployment = scene.start([first, second], max_per_group=1, spread_groups="shop-*")
+    scene.start([first, second], max_per_group=1, spread_groups="shop-*")
     commands([first])
-    rows = details.devices(Deployment.objects.get(pk=deployment.pk), Filter(), 1)["rows"]
-    (row,) = [row for row in rows if row["device_id"] == second.pk]
+    (row,) = home.of_device(second.pk)
     assert (row["reason"], row["observed"]) == ("group_limit", "shop-1 at its limit")
     assert row["required"] == "fewer than 1 at work in each group"
 
