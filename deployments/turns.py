@@ -50,8 +50,11 @@ next AS MATERIALIZED (SELECT t.id
     FROM near JOIN deployment_task t USING (id) LEFT JOIN heartbeat h ON h.device_id = t.device_id
     WHERE {_WAITING} AND (t.next_run_at IS NULL OR t.next_run_at <= %(now)s) AND t.agent_skips = 0
     ORDER BY {PUSH_ORDER} LIMIT %(limit)s)"""
-_JUDGED: Final = f"""SELECT t.id, d.id, d.fcm_token <> '', {REASON_OF_MANY} {_ROWS}
-    AND t.id IN (SELECT id FROM next) ORDER BY {PUSH_ORDER}"""
+# Not by the deployment once more: of one that was just planned the database still believes it has no tasks, and
+# would go through all of them for each of these.
+_JUDGED: Final = f"""SELECT t.id, d.id, d.fcm_token <> '', {REASON_OF_MANY}
+    FROM next JOIN deployment_task t USING (id) JOIN device d ON d.id = t.device_id
+    LEFT JOIN heartbeat h ON h.device_id = d.id ORDER BY {PUSH_ORDER}"""
 
 _SETTLE: Final = """WITH judged AS MATERIALIZED (SELECT t.id, {reason} AS reason {rows} AND {which}),
 changed AS (UPDATE deployment_task t SET status = 'skipped', reason = j.reason,
@@ -161,7 +164,7 @@ def ready_in_order(
     ready: list[Candidate] = []
     missed: list[int] = []
     offset, places = 0, spread.places(terms.options)
-    for limit in (max(CHUNKS[0], 3 * room), *CHUNKS[1:]):
+    for limit in (min(max(CHUNKS[0], 3 * room), CHUNKS[1]), *CHUNKS[1:]):
         rows = [] if offset else _next_recent(deployment, terms, limit)
         rows = rows if len(rows) == limit else _next(deployment, terms, limit, offset)
         groups = spread.groups_of(terms.options, [row[1] for row in rows])
