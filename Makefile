@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MANAGE := $(BIN)/python manage.py
-SOURCES := mdm apks devices deployments watch agent_api benchmarks tests manage.py
+SOURCES := mdm apks devices deployments agent_api benchmarks tests manage.py
 
 # What `check --deploy` is asked about: a production, not the demo.
 PRODUCTION := ENV_FILE= DATABASE_URL=postgres://nobody@127.0.0.1:1/none PUBLIC_URL=https://mdm.example.com \

@@ -15,9 +15,9 @@ from benchmarks import callbacks, crowd, history, load, processes
 from benchmarks.ground import running
 from benchmarks.table import Row, show
 from deployments.models import Deployment, DeploymentEvent
+from mdm.watch import sealing
 from tests.deployments import scene
 from tests.mdm.instance import Instance
-from watch import sealing
 
 ROUNDS = 8  # every second one with the sealer
 EVERY_SEC = 3.0

@@ -8,9 +8,9 @@ from benchmarks import crowd, history, load, processes
 from benchmarks.ground import running
 from benchmarks.load import Request
 from benchmarks.table import Row, milliseconds, show
+from mdm.watch import reading, rounds, sealing
 from tests.deployments import scene
 from tests.mdm.instance import Instance
-from watch import reading, rounds, sealing
 
 ASKED = 60
 ROUNDS = 6

@@ -23,7 +23,7 @@ from mdm.addresses import client_network
 from mdm.door import request_id
 from mdm.people import Actor
 from mdm.problems import Invalid, Problem, Unauthorized
-from watch.api import router as watch_router
+from mdm.watch.api import router as watch_router
 
 DESCRIPTION: Final = """Upgrades an app on a fleet of Android devices without breaking any.
 

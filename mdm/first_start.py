@@ -91,7 +91,7 @@ def ensure_admin() -> str:
 
 def schedule_jobs() -> None:
     """Once a minute, what the ticker and the bells may have missed; once an hour, what may go."""
-    for name, act in (("sweep", "deployments.tasks.sweep"), ("watch", "watch.rounds.keep")):
+    for name, act in (("sweep", "deployments.tasks.sweep"), ("watch", "mdm.watch.rounds.keep")):
         defaults = {"func": act, "schedule_type": Schedule.MINUTES, "minutes": 1}
         Schedule.objects.get_or_create(name=name, defaults=defaults)
     every_hour = {"func": "deployments.tasks.tidy", "schedule_type": Schedule.HOURLY}

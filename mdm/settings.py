@@ -89,7 +89,7 @@ AUDIT_KEY = env.list("AUDIT_KEY", default=[])
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 EMAIL_BACKEND = EMAIL_CONFIG["EMAIL_BACKEND"]
 if EMAIL_BACKEND == "django.core.mail.backends.smtp.EmailBackend":
-    EMAIL_BACKEND = "watch.mail.BoundedSmtp"
+    EMAIL_BACKEND = "mdm.watch.mail.BoundedSmtp"
 EMAIL_HOST = EMAIL_CONFIG.get("EMAIL_HOST") or "localhost"
 EMAIL_PORT = EMAIL_CONFIG.get("EMAIL_PORT") or 25
 EMAIL_HOST_USER = EMAIL_CONFIG.get("EMAIL_HOST_USER") or ""
@@ -131,7 +131,7 @@ INSTALLED_APPS = [
     "apks",
     "devices",
     "deployments",
-    "watch",
+    "mdm.watch",
     "agent_api",
 ]
 MIDDLEWARE = [
@@ -215,7 +215,7 @@ Q_CLUSTER = {
 TICK_CALLABLE = "deployments.tick.ring_due_deployments"
 # Done in threads beside the tick, so that it never waits for them: what, and how often in seconds.
 BESIDE_THE_TICK = (
-    ("watch.rounds.keep", 3.0),
+    ("mdm.watch.rounds.keep", 3.0),
     ("deployments.summary.keep_numbers_fresh", 0.1),
 )
 

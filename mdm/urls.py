@@ -6,7 +6,7 @@ from django.urls.resolvers import URLPattern, URLResolver
 
 from mdm.api import api
 from mdm.health import healthz, readyz
-from watch.metrics_page import metrics
+from mdm.watch.metrics_page import metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", healthz),

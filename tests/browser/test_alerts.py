@@ -5,11 +5,11 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Page
 
+from mdm.watch import alerts
+from mdm.watch.alerts import Cause
 from tests.browser.conftest import sideways, violations
 from tests.browser.test_story import sign_in
 from tests.deployments import scene
-from watch import alerts
-from watch.alerts import Cause
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

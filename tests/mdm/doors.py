@@ -21,9 +21,9 @@ from devices.models import DeviceToken, EnrollmentToken
 from mdm import audit
 from mdm.models import ApiToken, Counter, RecentCount, Throttle, WorkerBeat
 from mdm.people import SYSTEM
+from mdm.watch.kinds import KINDS
+from mdm.watch.models import Alert, AlertDelivery, AuditSeal, Reading
 from tests.deployments import scene
-from watch.kinds import KINDS
-from watch.models import Alert, AlertDelivery, AuditSeal, Reading
 
 # From least to most; "nobody" is a member of staff in no group, NEVER is more than anybody.
 ROLES = ("nobody", "viewer", "operator", "fleet admin", "superuser")

@@ -17,10 +17,10 @@ from mdm import api_tokens, audit
 from mdm.admin_site import COUNTED_TO, BoundedPaginator, RecordAdmin
 from mdm.models import ApiToken, AuditEvent
 from mdm.people import SYSTEM
+from mdm.watch import alerts
+from mdm.watch.alerts import Cause
 from tests.deployments import scene
 from tests.deployments.pages import signed_in, someone
-from watch import alerts
-from watch.alerts import Cause
 
 pytestmark = pytest.mark.django_db
 

@@ -10,9 +10,9 @@ from django.test import Client
 from deployments.models import Deployment
 from devices.models import EnrollmentToken
 from mdm.api import api
+from mdm.watch.models import Alert
 from tests.calls import PROBLEM, Caller, as_user
 from tests.factories import AdminFactory, ApkVersionFactory, DeploymentFactory, DeviceFactory, api_token
-from watch.models import Alert
 
 pytestmark = pytest.mark.django_db
 

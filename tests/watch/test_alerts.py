@@ -9,14 +9,14 @@ from django.utils import timezone
 
 from mdm.models import AuditEvent
 from mdm.problems import Conflict
+from mdm.watch import alerts, rounds
+from mdm.watch.alerts import Cause
+from mdm.watch.models import Alert
 from tests.calls import as_user
 from tests.deployments import scene
 from tests.deployments.crowd import at_once
 from tests.deployments.pages import signed_in
 from tests.factories import actor, member
-from watch import alerts, rounds
-from watch.alerts import Cause
-from watch.models import Alert
 
 CAUSE = Cause("worker_silent", "worker-1@host:1", "worker-1@host:1 has not been heard of for more than 30 s.")
 

@@ -14,9 +14,9 @@ from django.db import connection
 from deployments import lifecycle, tick
 from mdm import audit
 from mdm.people import SYSTEM
+from mdm.watch import rounds, sealing
+from mdm.watch.seal_check import Check
 from tests.deployments import scene
-from watch import rounds, sealing
-from watch.seal_check import Check
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

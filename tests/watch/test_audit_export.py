@@ -11,11 +11,11 @@ from django.test import Client
 
 from deployments.models import DeploymentEvent
 from mdm.models import AuditEvent
+from mdm.watch import sealing
 from tests.calls import Caller, as_user
 from tests.deployments import scene
 from tests.deployments.pages import signed_in
 from tests.factories import member
-from watch import sealing
 
 pytestmark = pytest.mark.django_db
 ROUTE = "/v1/audit/export.jsonl"

@@ -12,11 +12,11 @@ from deployments.models import Deployment, DeploymentTask
 from devices.models import Device
 from mdm import counters, worker_beat
 from mdm.models import RecentCount, WorkerBeat
+from mdm.watch import alerts, rounds
+from mdm.watch.models import Alert
 from tests.calls import Caller
 from tests.deployments import scene
 from tests.factories import enrollment_token
-from watch import alerts, rounds
-from watch.models import Alert
 
 pytestmark = pytest.mark.django_db
 

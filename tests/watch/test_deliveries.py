@@ -15,11 +15,11 @@ from urllib3.exceptions import HTTPError
 from mdm import audit
 from mdm.environment import checked_webhook, networks
 from mdm.people import SYSTEM
+from mdm.watch import alerts, courier, deliveries, mail, public_address, rounds, seal_head, sealing, webhook
+from mdm.watch.alerts import Cause
+from mdm.watch.models import Alert, AlertDelivery
 from tests.watch import far_ends
 from tests.watch.far_ends import DRIP, HANG
-from watch import alerts, courier, deliveries, mail, public_address, rounds, seal_head, sealing, webhook
-from watch.alerts import Cause
-from watch.models import Alert, AlertDelivery
 
 pytestmark = pytest.mark.django_db
 
@@ -37,7 +37,7 @@ def nothing_set_up(settings: Any, tmp_path: Path) -> None:
 
 def _mails_to(settings: Any, port: int) -> None:
     settings.EMAIL_BACKEND, settings.EMAIL_HOST, settings.EMAIL_PORT = (
-        "watch.mail.BoundedSmtp",
+        "mdm.watch.mail.BoundedSmtp",
         "127.0.0.1",
         port,
     )
@@ -267,7 +267,7 @@ def test_a_name_that_leads_inside_is_refused_even_beside_a_public_address(
         asked.append(host)
         return [(2, 1, 6, "", (ip, port)) for ip in ("93.184.216.34", "10.0.0.1")]
 
-    monkeypatch.setattr("watch.public_address.socket.getaddrinfo", answers)
+    monkeypatch.setattr("mdm.watch.public_address.socket.getaddrinfo", answers)
     settings.ALERT_WEBHOOK_URL = "https://hooks.example.com/in"
     alerts.raise_once(CAUSE)
     assert deliveries.deliver("webhook") == 0
@@ -288,7 +288,7 @@ def test_a_name_is_looked_up_once_and_that_address_is_called(
             return [(2, 1, 6, "", ("127.0.0.1" if len(asked) == 1 else "10.0.0.1", port))]
 
         with monkeypatch.context() as patch:
-            patch.setattr("watch.public_address.socket.getaddrinfo", answers)
+            patch.setattr("mdm.watch.public_address.socket.getaddrinfo", answers)
             found = public_address.look_up("hooks.example.com", port, LOOPBACK)
         assert (found, asked) == ("127.0.0.1", ["hooks.example.com"])
         monkeypatch.setattr(public_address, "look_up", lambda *_: "127.0.0.1")

@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from mdm.watch import webhook
 from tests.mdm.instance import Instance, eventually
 from tests.watch import far_ends
-from watch import webhook
 
 SILENT_SEC = 5
 

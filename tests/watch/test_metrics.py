@@ -17,11 +17,11 @@ from deployments.models import DeploymentTask
 from mdm import counters, worker_beat
 from mdm.environment import networks
 from mdm.models import RecentCount
+from mdm.watch import alerts, reading, rounds, sealing
+from mdm.watch.alerts import Cause
+from mdm.watch.models import Reading
 from tests.calls import Caller, as_device
 from tests.deployments import scene
-from watch import alerts, reading, rounds, sealing
-from watch.alerts import Cause
-from watch.models import Reading
 
 pytestmark = pytest.mark.django_db
 

@@ -11,11 +11,11 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mdm import counters
-from watch import alerts, outcomes
-from watch.alerts import Cause
-from watch.kinds import KINDS
-from watch.metrics import Fleet
-from watch.models import Alert
+from mdm.watch import alerts, outcomes
+from mdm.watch.alerts import Cause
+from mdm.watch.kinds import KINDS
+from mdm.watch.metrics import Fleet
+from mdm.watch.models import Alert
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 OPS = CHECKOUT / "ops"

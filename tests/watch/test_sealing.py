@@ -20,12 +20,12 @@ from deployments.models import Deployment, DeploymentEvent, DeploymentTask
 from mdm import audit, counters
 from mdm.models import AuditEvent
 from mdm.people import SYSTEM
+from mdm.watch import seal_head, sealing
+from mdm.watch.models import AuditSeal
+from mdm.watch.seal_check import Check
+from mdm.watch.seal_head import Head
 from tests.deployments import scene, stages
 from tests.deployments.crowd import at_once
-from watch import seal_head, sealing
-from watch.models import AuditSeal
-from watch.seal_check import Check
-from watch.seal_head import Head
 
 pytestmark = pytest.mark.django_db
 
@@ -338,7 +338,7 @@ def test_a_row_that_was_rolled_back_leaves_a_hole_that_nobody_can_fill(transacti
 
 def test_the_head_goes_to_the_log_and_to_a_file(caplog: pytest.LogCaptureFixture, own_folder: Path) -> None:
     _logs(2)
-    with caplog.at_level(logging.INFO, "watch.seal_head"):
+    with caplog.at_level(logging.INFO, "mdm.watch.seal_head"):
         sealing.seal()
     head = seal_head.current()
     assert head is not None

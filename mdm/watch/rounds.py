@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from mdm import counters
-from watch import alerts, causes, courier, reading, sealing
+from mdm.watch import alerts, causes, courier, reading, sealing
 
 log = logging.getLogger(__name__)
 

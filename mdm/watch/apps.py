@@ -2,7 +2,8 @@ from django.apps import AppConfig
 
 
 class WatchConfig(AppConfig):
-    name = "watch"
+    name = "mdm.watch"
+    label = "watch"
     verbose_name = "Alerts"
 
     def ready(self) -> None:

@@ -16,8 +16,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from urllib3 import HTTPConnectionPool, Timeout
 
 from mdm.deadline_http import HttpPool, HttpsPool
-from watch import message, public_address
-from watch.models import AlertDelivery
+from mdm.watch import message, public_address
+from mdm.watch.models import AlertDelivery
 
 TOTAL_SEC: Final = 10.0
 

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mdm.door import actor_of, answer
 from mdm.paging import Paging, page
+from mdm.watch import alerts, audit_export
+from mdm.watch.models import Alert
 from mdm.wire_schemas import PROBLEMS, Item, Items
 from mdm.wire_types import MAX_ID, PathId, Strict, examples
-from watch import alerts, audit_export
-from watch.models import Alert
 
 router = Router(tags=["Alerts"])
 

@@ -15,10 +15,10 @@ from typing import Any, Final
 from django.db import connection, transaction
 from django.utils import timezone
 
-from watch import outcomes, seal_head
-from watch.models import AuditSeal
-from watch.seal_text import DEPLOYMENTS, FIRST, STREAMS, Link, Stream
-from watch.sealing_keys import all_keys
+from mdm.watch import outcomes, seal_head
+from mdm.watch.models import AuditSeal
+from mdm.watch.seal_text import DEPLOYMENTS, FIRST, STREAMS, Link, Stream
+from mdm.watch.sealing_keys import all_keys
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.core.mail.backends.smtp import EmailBackend
 
-from watch import message
-from watch.kinds import KINDS
-from watch.models import AlertDelivery
+from mdm.watch import message
+from mdm.watch.kinds import KINDS
+from mdm.watch.models import AlertDelivery
 
 TOTAL_SEC: Final = 20.0
 

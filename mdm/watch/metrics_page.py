@@ -13,7 +13,7 @@ from mdm import problem_json, throttle
 from mdm.addresses import client_network
 from mdm.problems import TooManyAttempts, Unauthorized
 from mdm.proxies import DIRECT_PEER
-from watch.metrics import Fleet
+from mdm.watch.metrics import Fleet
 
 
 @require_safe

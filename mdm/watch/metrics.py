@@ -13,9 +13,9 @@ from prometheus_client.registry import Collector
 
 from deployments.models import Deployment
 from mdm import counters, worker_beat
-from watch import alerts, outcomes, reading, sealing
-from watch.models import AuditSeal
-from watch.seal_text import STREAMS
+from mdm.watch import alerts, outcomes, reading, sealing
+from mdm.watch.models import AuditSeal
+from mdm.watch.seal_text import STREAMS
 
 SPAN: Final = timedelta(minutes=5)
 

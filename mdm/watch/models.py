@@ -6,7 +6,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from deployments.models import Deployment
-from watch.kinds import CHOICES, KINDS
+from mdm.watch.kinds import CHOICES, KINDS
 
 
 class AlertState(models.TextChoices):

@@ -13,8 +13,8 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from watch import mail, webhook
-from watch.models import AlertDelivery
+from mdm.watch import mail, webhook
+from mdm.watch.models import AlertDelivery
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 from django import template
 
 from mdm.admin_site import person
-from watch import alerts
-from watch.models import AlertState
+from mdm.watch import alerts
+from mdm.watch.models import AlertState
 
 register = template.Library()
 

@@ -11,8 +11,8 @@ from deployments import stalling
 from deployments.models import Deployment
 from deployments.states import PausedReason
 from mdm import counters, worker_beat
-from watch import reading
-from watch.alerts import Cause
+from mdm.watch import reading
+from mdm.watch.alerts import Cause
 
 REPORTS: Final = "status"  # the route
 

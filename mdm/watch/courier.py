@@ -6,7 +6,7 @@ from typing import Final
 
 from django.db import Error, connection
 
-from watch import deliveries
+from mdm.watch import deliveries
 
 log = logging.getLogger(__name__)
 

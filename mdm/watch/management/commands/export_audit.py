@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from mdm.people import SYSTEM
-from watch import audit_export
+from mdm.watch import audit_export
 
 
 class Command(BaseCommand):

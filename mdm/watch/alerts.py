@@ -16,9 +16,9 @@ from django.utils import timezone
 from mdm import audit
 from mdm.people import Actor
 from mdm.problems import Conflict, NotFound
-from watch import deliveries
-from watch.kinds import KINDS
-from watch.models import Alert, AlertState
+from mdm.watch import deliveries
+from mdm.watch.kinds import KINDS
+from mdm.watch.models import Alert, AlertState
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from django.conf import settings
 
-from watch import seal_head
-from watch.models import AlertDelivery
+from mdm.watch import seal_head
+from mdm.watch.models import AlertDelivery
 
 
 def facts(delivery: AlertDelivery) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from django.db import connection
 
-from watch import seal_head
-from watch.seal_head import Head
-from watch.seal_text import DEPLOYMENTS, FIRST, REST, STREAMS, Link
-from watch.sealing_keys import SealingKey, all_keys
+from mdm.watch import seal_head
+from mdm.watch.seal_head import Head
+from mdm.watch.seal_text import DEPLOYMENTS, FIRST, REST, STREAMS, Link
+from mdm.watch.sealing_keys import SealingKey, all_keys
 
 CHUNK: Final = 200
 

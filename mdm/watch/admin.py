@@ -13,8 +13,8 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
 from mdm.admin_site import Act, RecordAdmin, act_page, found, person, time_html
-from watch import alerts
-from watch.models import Alert, AlertDelivery, AlertState, AuditSeal, Reading
+from mdm.watch import alerts
+from mdm.watch.models import Alert, AlertDelivery, AlertState, AuditSeal, Reading
 
 MAY_ACKNOWLEDGE = "watch.acknowledge_alert"
 CUT = 160  # of a message in a list

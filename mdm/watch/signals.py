@@ -5,8 +5,8 @@ from typing import Any
 from django.dispatch import receiver
 
 from devices.signals import serial_taken
-from watch import alerts
-from watch.alerts import Cause
+from mdm.watch import alerts
+from mdm.watch.alerts import Cause
 
 
 @receiver(serial_taken)

@@ -6,8 +6,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from deployments.log_replay import differences
 from deployments.models import Deployment
-from watch.seal_check import Check
-from watch.seal_head import Head
+from mdm.watch.seal_check import Check
+from mdm.watch.seal_head import Head
 
 
 class Command(BaseCommand):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from watch.models import AuditSeal
+from mdm.watch.models import AuditSeal
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from deployments import backlog
 from deployments.backlog import Backlog
-from watch.models import Reading
+from mdm.watch.models import Reading
 
 FRESH: Final = timedelta(seconds=15)
 
