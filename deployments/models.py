@@ -390,6 +390,8 @@ class DeploymentNumbers(models.Model):
 
     class Meta:
         db_table = "deployment_numbers"
+        verbose_name = "shared numbers"
+        verbose_name_plural = "shared numbers"
 
     def __str__(self) -> str:
         return f"numbers of #{self.deployment_id}"

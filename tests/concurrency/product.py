@@ -65,8 +65,8 @@ class Product:
         return found
 
     def ends(self, deployment_id: int, within: float, beats: int = 10) -> dict[str, Any]:
-        """The deployment once it has ended or paused itself. Until then, at each look, devices that wait beat now
-        and not when their interval is over: two more than there are places, at most `beats`."""
+        """The deployment once it has ended or paused itself. Until then, at each look, devices that wait or must be
+        seen to run beat now and not when their interval is over: two more than there are places, at most `beats`."""
         deadline = time.monotonic() + within
         while True:
             seen: dict[str, Any] = self.call("GET", f"/v1/deployments/{deployment_id}")
@@ -80,7 +80,8 @@ class Product:
     def _some_beat(self, deployment_id: int, beats: int) -> None:
         waiting = self.rows(
             """SELECT serial FROM deployment_task t JOIN device d ON d.id = t.device_id WHERE deployment_id = %s
-            AND t.status IN ('queued', 'throttled') ORDER BY random() LIMIT %s""",
+            AND (t.status IN ('queued', 'throttled') OR t.phase = 'verifying')
+            ORDER BY t.phase <> 'verifying', random() LIMIT %s""",
             deployment_id,
             beats,
         )

@@ -11,7 +11,7 @@ from tests.concurrency.product import Product, on_air
 
 DEVICES = 300
 PATIENCE_SEC = 240.0
-TEST_GROUP = "shop-berlin-1"
+TEST_GROUP, OTHER_SHOP = "shop-berlin-1", "shop-hamburg-1"
 AGENT, OTHER = "com.nexmdm", "com.example.speedtest"
 
 
@@ -43,6 +43,27 @@ def test_an_upgrade_of_the_agent_on_a_test_group_leaves_every_other_device_untou
     assert product.versions(sorted(members), AGENT) == {121}
     assert product.trace(others) == before
     assert product.call("GET", f"/v1/deployments/{deployment}/tasks?page_size=500")["count"] == 60
+
+
+def test_a_shop_is_never_dark_and_only_apps_that_were_seen_to_run_count(product: Product) -> None:
+    deployment = product.deploy(
+        product.upload(AGENT, 121),
+        {"type": "selection", "filters": {"groups": [OTHER_SHOP]}},
+        canary=5,
+        rate=1000,
+        concurrency=30,
+        max_per_group=4,
+        spread_groups="shop-*",
+        health_within_min=5,
+        post_install={"restart_intent": {"action": "com.nexmdm.RESTART", "extras": {}}},
+    )
+    seen = product.ends(deployment, within=PATIENCE_SEC)
+    assert (seen["status"], seen["counts"]["succeeded"], seen["counts"]["total"]) == ("complete", 60, 60)
+    assert ledger.most_at_once(product.sends(deployment)) == 4
+    unproven = """SELECT id FROM deployment_event e WHERE deployment_id = %s AND meta ->> 'after' = 'succeeded'
+        AND NOT EXISTS (SELECT 1 FROM deployment_event v WHERE v.deployment_id = e.deployment_id
+            AND v.device_id = e.device_id AND v.meta ->> 'phase' = 'verifying' AND v.id < e.id)"""
+    assert product.rows(unproven, deployment) == []
 
 
 def _listed(product: Product, query: str) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deployments import details, task_list, tick
+from deployments import device_table, summary, task_list, tick
 from deployments.models import Deployment
 from tests.deployments import scene
 
@@ -10,7 +10,8 @@ pytestmark = pytest.mark.django_db
 
 
 def _row(deployment: Deployment) -> dict[str, object]:
-    shown = details.devices(Deployment.objects.get(pk=deployment.pk), task_list.Filter(), 1)
+    found = summary.find(deployment.pk)
+    shown = device_table.page(found, summary.numbers(found), task_list.Filter(), 1)
     return dict(shown["rows"][0])
 
 
