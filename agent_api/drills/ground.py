@@ -51,11 +51,17 @@ class Ground:
     def publish(self) -> None:
         """Puts the drill's package on the allowlist and uploads good, bad and rebuild."""
         self.operator.call("PUT", f"/v1/apks/managed/{PACKAGE}", {"display_name": "Drill"})
+        self.code = max(self.code, 1 + self._latest_code())
         self.versions["good"] = self._upload(self.code, "good")
         self.versions["bad"] = self._upload(self.code + 1, "bad")
         self.versions["rebuild"] = self._upload(
             self.code + 2, "rebuild", rebuild_of=str(self.versions["good"])
         )
+
+    def _latest_code(self) -> int:
+        """Of the drill that was run last, which may have begun in this very second."""
+        apks = self.operator.call("GET", "/v1/apks?page_size=500")["items"]
+        return max([apk["latest_version_code"] or 0 for apk in apks if apk["package_name"] == PACKAGE], default=0)
 
     def _upload(self, code: int, name: str, **fields: str) -> int:
         key = SigningKey.kept_in(Path(settings.DATA_DIR) / "drill_signer.pem", "Drills")

@@ -2,6 +2,8 @@
 import { ask, byId, SignedOut } from "./parts.js";
 import { say } from "./said.js";
 
+// Where the focus goes, the first that is there: the safe way out of a dangerous act, what is wrong, the first field.
+const FOCUS = ["[autofocus]", "[role=alert] a", "input:not([type=hidden])"];
 const TITLE = "nx-dialog-title"; // stands in every answer that is meant for the dialog
 
 export class Acts {
@@ -80,6 +82,7 @@ export class Acts {
   show(html) {
     this.dialog.innerHTML = html;
     if (!this.dialog.open) this.dialog.showModal();
-    this.dialog.querySelector("[autofocus], [role=alert] a, input:not([type=hidden])")?.focus();
+    const wanted = FOCUS.map((selector) => this.dialog.querySelector(selector)).find(Boolean);
+    wanted?.focus();
   }
 }
