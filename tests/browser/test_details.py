@@ -243,7 +243,7 @@ def test_going_on_against_a_gate_wants_a_reason_and_a_look(page: Page, live_serv
 def test_focus_selection_and_scroll_are_kept_over_polls(page: Page, live_server: Any) -> None:
     deployment, fleet = mixed()
     shown(page, live_server, deployment)
-    page.evaluate("document.getElementById('nx-window').scrollTop = 99")
+    page.evaluate("document.getElementById('nx-window').scrollTop = 60")
     expect(page.locator(".nx-awaited")).to_have_count(0)
     page.locator("#nx-table").get_by_role("link", name=fleet[5].alias, exact=True).focus()
     page.evaluate("getSelection().selectAllChildren(document.getElementById('nx-progress'))")
@@ -254,7 +254,7 @@ def test_focus_selection_and_scroll_are_kept_over_polls(page: Page, live_server:
     expect(row).to_contain_text("Succeeded")
     assert focused(page) == fleet[5].alias
     assert page.evaluate("String(getSelection())").strip() == "Progress of 19 devices"
-    assert page.evaluate("document.getElementById('nx-window').scrollTop") == 99
+    assert page.evaluate("document.getElementById('nx-window').scrollTop") == 60
 
 
 def test_a_frozen_view_stands_still_and_the_rollout_does_not(page: Page, live_server: Any) -> None:
