@@ -61,7 +61,9 @@ class Ground:
     def _latest_code(self) -> int:
         """Of the drill that was run last, which may have begun in this very second."""
         apks = self.operator.call("GET", "/v1/apks?page_size=500")["items"]
-        return max([apk["latest_version_code"] or 0 for apk in apks if apk["package_name"] == PACKAGE], default=0)
+        return max(
+            [apk["latest_version_code"] or 0 for apk in apks if apk["package_name"] == PACKAGE], default=0
+        )
 
     def _upload(self, code: int, name: str, **fields: str) -> int:
         key = SigningKey.kept_in(Path(settings.DATA_DIR) / "drill_signer.pem", "Drills")
