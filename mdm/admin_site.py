@@ -194,7 +194,8 @@ def act_page(
             status = problem.status
         else:
             return _done(request, act, done)
-    context = {"title": act.title, "act": act, "form": form, "crumbs": crumbs, "refused": status != 200}
+    context = {"title": act.title, "act": act, "form": form, "crumbs": crumbs}
+    context["refused"] = status not in (200, 422)  # what was typed wrong can be typed again
     if _in_dialog(request):
         context["in_dialog"] = True
         return HttpResponse(render_to_string("nx/_act_form.html", context, request), status=status)

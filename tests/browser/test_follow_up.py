@@ -27,10 +27,11 @@ def test_a_rebuild_is_one_click_and_one_confirmation(page: Page, live_server: An
     page.goto(address(bad))
     page.get_by_role("link", name="Roll back…").click()
     page.get_by_role("button", name="Roll back 3 devices to 1.0.122").click()
+    expect(page.get_by_role("heading", level=1)).not_to_contain_text(f"deployment #{bad.pk}")
     made = Deployment.objects.get(rollback_of=bad)
     expect(page.get_by_role("heading", level=1)).to_contain_text(f"deployment #{made.pk}")
     page.get_by_role("link", name=f"deployment #{bad.pk}", exact=True).click()
-    expect(page.get_by_text("Rolled back by deployment")).to_be_visible()
+    expect(page.get_by_text(f"Rolled back by deployment #{made.pk}.", exact=True)).to_be_visible()
 
 
 def test_a_reinstall_is_accepted_and_typed(page: Page, live_server: Any) -> None:

@@ -19,6 +19,8 @@ LEADS_AWAY = {"logout", "deployments_deployment_export", "jsi18n"}
 
 def _kind(path: str) -> str | None:
     """The name of the page at this path; None where there is no page, or none to be looked at."""
+    if path.endswith(".csv"):
+        return None
     try:
         found = resolve(path)
     except Resolver404:

@@ -74,7 +74,7 @@ def rows() -> dict[str, Any]:
         apk_version=version, target={}, options={}, expires_at=timezone.now() + timedelta(hours=1)
     )
     DryRunDevice.objects.create(dry_run=run, device=device, classification="will_update")
-    DeploymentBell.objects.create(deployment=deployment, rung_at=timezone.now())
+    DeploymentBell.objects.get_or_create(deployment=deployment, defaults={"rung_at": timezone.now()})
     summary.summary(deployment.pk)  # leaves its numbers for others
     StartRequest.objects.create(user=person, key="k", body_digest="d", deployment=deployment)
     ApkArtifact.objects.create(apk_version=version, sha256="f" * 64, size_bytes=1, storage_name="x")
