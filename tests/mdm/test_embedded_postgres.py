@@ -148,7 +148,8 @@ def test_when_its_owner_is_killed_it_shuts_down_and_the_next_owner_starts_it(
     owner.join()
     server.start()
     assert remembered(server) == ["from the first owner"]
-    assert len([one for one in living_in(server.data) if one.ppid() == os.getpid()]) == 1
+    ours = {child.pid for child in psutil.Process().children()}  # its helpers come and go
+    assert len(ours & {one.pid for one in living_in(server.data)}) == 1
 
 
 def own(server: EmbeddedPostgres, ready: object) -> None:
