@@ -18,6 +18,7 @@ TOPICS: Final = (
     "ticking",
     "summaries",
     "pages",
+    "lists",
     "metrics",
     "auditing-sealing_beside",
     "auditing-verifying",
