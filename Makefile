@@ -71,9 +71,10 @@ jdk:
 	@{ command -v mvn && command -v javac; } >/dev/null \
 		|| { echo "The agent is built with JDK 17 or newer and Maven. Type: apt-get install -y default-jdk-headless maven"; exit 1; }
 
-# Two thousand devices over HTTP; not part of `make test`.
+# Two thousand devices over HTTP, and new examples for every property; not part of `make test`.
 soak: $(VENV)/.installed-dev $(VENV)/.wheel
 	$(BIN)/pytest -q tests/soak/fleet_of_two_thousand.py
+	$(BIN)/pytest -q -m hypothesis --hypothesis-profile=new --randomly-seed=$$(date +%s)
 
 # How fast and how small it is: one topic, or all; benchmarks/README.md says which there are.
 bench: $(VENV)/.installed-dev $(VENV)/.postgres

@@ -11,9 +11,11 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from mdm.embedded_postgres import EmbeddedPostgres
 
-# A busy machine is no failure.
+# A busy machine is no failure. One commit is always judged by the same examples; `make soak` tries new ones.
 hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.load_profile("patient")
+hypothesis_settings.register_profile("same", hypothesis_settings.get_profile("patient"), derandomize=True)
+hypothesis_settings.register_profile("new", hypothesis_settings.get_profile("patient"), max_examples=1_000)
+hypothesis_settings.load_profile("same")
 
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 

@@ -237,10 +237,23 @@ def done(plan: dict[str, Any]) -> datetime:
 
 @given(plans)
 def test_more_devices_never_finish_earlier_and_more_pace_never_later(plan: dict[str, Any]) -> None:
-    assert done(plan | {"devices": plan["devices"] + 1}) >= done(plan) >= NOW
+    assert done(plan | _one_more_device(plan)) >= done(plan) >= NOW
     assert done(plan | {"rate": plan["rate"] + 1}) <= done(plan)
     assert done(plan | {"concurrency": plan["concurrency"] + 1}) <= done(plan)
     assert done(plan | {"max_per_group": plan["max_per_group"] + 1}) <= done(plan)
+
+
+def _one_more_device(plan: dict[str, Any]) -> dict[str, Any]:
+    """Of the largest group: one of another group may make it shorter, see below."""
+    group = plan["largest_group"]
+    return {"devices": plan["devices"] + 1, "largest_group": group and (group[0], group[1] + 1)}
+
+
+def test_a_canary_device_of_another_group_spares_the_full_one_a_turn() -> None:
+    shop: dict[str, Any] = {"max_per_group": 2, "largest_group": ("shop-1", 4), "median_install_sec": 90.0}
+    crowded = shop | {"devices": 4, "rate": 2, "concurrency": 3, "canary": 3}
+    alone, beside = done(crowded), done(crowded | {"devices": 5})
+    assert (alone - NOW, beside - NOW) == (4.5 * MINUTE, 4 * MINUTE)
 
 
 @given(plans)
