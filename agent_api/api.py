@@ -6,7 +6,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from agent_api import openapi
 from agent_api.auth import bearer, device_of, itself
 from agent_api.door import answer, body_of, door, read
-from deployments import checkin, commands, report_body, reports
+from deployments.engine import checkin, commands, reports
+from deployments.rules import report_body
 from devices import enrollment, tokens
 from devices.enrollment import EnrollIn
 from devices.inventory import HeartbeatIn

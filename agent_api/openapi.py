@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from agent_api.schemas import CheckedIn, EnrolledOut, Gone, NewToken, StandingCommand, TaskState
-from deployments.report_body import StatusIn
+from deployments.rules.report_body import StatusIn
 from devices.enrollment import EnrollIn
 from devices.inventory import HeartbeatIn
 from mdm.wire_schemas import ProblemOut

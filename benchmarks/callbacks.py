@@ -7,8 +7,9 @@ from benchmarks import crowd, load, processes, replay
 from benchmarks.ground import running
 from benchmarks.load import Request
 from benchmarks.table import Row, percentile, show
-from deployments import report_body, reports
+from deployments.engine import reports
 from deployments.models import Deployment
+from deployments.rules import report_body
 from devices import tokens
 from tests.deployments import scene
 from tests.mdm.instance import Instance

@@ -7,7 +7,6 @@ from benchmarks.table import Row, milliseconds, show
 from tests.deployments import scene
 
 ROUNDS = 4
-FREE_AGAIN = "UPDATE deployment_task SET in_flight_until = NULL WHERE in_flight_until IS NOT NULL"
 
 
 def main() -> None:
@@ -26,7 +25,7 @@ def main() -> None:
             took.append(seconds)
             spent = processes.spent(before, processes.cpu(instance))
             work = {part: so_far + spent[part] for part, so_far in work.items()}
-            crowd.run(FREE_AGAIN)
+            crowd.free_again()
         note = ", ".join(f"{part} {seconds / ROUNDS * 1000:.0f} ms" for part, seconds in work.items())
         show(
             "Cancel",

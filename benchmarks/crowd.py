@@ -6,9 +6,10 @@ from typing import Any
 from django.db import connection
 
 from apks.models import ApkVersion
-from deployments import lifecycle, tick
+from deployments import tick
 from deployments.models import Deployment
-from deployments.options import DeploymentOptions
+from deployments.operations import lifecycle
+from deployments.rules.options import DeploymentOptions
 from devices.selection import Target
 from mdm import api_tokens, secret_tokens
 from mdm.people import SYSTEM
@@ -103,6 +104,17 @@ def _asked_for(target: Sequence[int] | None) -> dict[str, Any]:
 def send(deployment: Deployment, count: int) -> None:
     """The first so many tasks are in flight, not yet acknowledged."""
     run(_SENT, {"id": deployment.pk, "count": count, "version": deployment.to_version_id})
+
+
+def end(deployment: Deployment) -> None:
+    """Canceled, and every device is free for the next."""
+    lifecycle.cancel(scene.admin(), deployment.pk)
+    free_again()
+
+
+def free_again() -> None:
+    """What a canceled deployment had in flight has been given up."""
+    run("UPDATE deployment_task SET in_flight_until = NULL WHERE in_flight_until IS NOT NULL")
 
 
 def operator() -> str:

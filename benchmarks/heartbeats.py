@@ -6,7 +6,7 @@ from benchmarks import crowd, load, processes, replay
 from benchmarks.ground import running
 from benchmarks.load import Request
 from benchmarks.table import Row, percentile, show
-from deployments import checkin
+from deployments.engine import checkin
 from devices import tokens
 from devices.inventory import HeartbeatIn
 from tests.deployments import scene

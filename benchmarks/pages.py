@@ -276,6 +276,5 @@ def main() -> None:
                 f"The page of a deployment, {size:,} tasks",
                 measured(eyes, deployment, ids, f"{size:,} tasks"),
             )
-            crowd.run("UPDATE deployment_task SET in_flight_until = NULL WHERE status = 'skipped'")
-            scene.admin()
+            crowd.end(deployment)
         browser.close()

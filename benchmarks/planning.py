@@ -10,10 +10,12 @@ from apks.models import ApkVersion
 from benchmarks import crowd
 from benchmarks.ground import running
 from benchmarks.table import Row, milliseconds, show
-from deployments import dry_run, planner, tick
+from deployments import tick
+from deployments.engine import planner
 from deployments.locking import locked
 from deployments.models import Deployment
-from deployments.options import DeploymentOptions
+from deployments.operations import dry_run
+from deployments.rules.options import DeploymentOptions
 from devices.selection import Target
 from tests.deployments import scene
 

@@ -7,8 +7,8 @@ from benchmarks import callbacks, crowd, load, replay
 from benchmarks.ground import running
 from benchmarks.load import Request
 from benchmarks.table import Row, milliseconds, show
-from deployments import summary
 from deployments.models import Deployment
+from deployments.reading import summary
 from tests.deployments import scene
 from tests.mdm.instance import Instance
 

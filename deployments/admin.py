@@ -15,16 +15,6 @@ from django_q.models import Failure, OrmQ, Schedule, Success
 
 from apks.admin import ApkVersionAdmin
 from apks.models import ApkVersion
-from deployments import (
-    deploy_page,
-    dry_run_page,
-    follow_up_pages,
-    operator_acts,
-    summary,
-    switch_page,
-    views,
-    withdrawal_words,
-)
 from deployments.models import (
     Deployment,
     DeploymentAttempt,
@@ -38,8 +28,18 @@ from deployments.models import (
     FleetSwitch,
     StartRequest,
 )
+from deployments.pages import (
+    deploy_page,
+    dry_run_page,
+    follow_up_pages,
+    operator_acts,
+    switch_page,
+    views,
+    withdrawal_words,
+)
+from deployments.pages.version_list import deploy_column, devices_column
+from deployments.reading import summary
 from deployments.templatetags.nx import progress_bar
-from deployments.version_list import deploy_column, devices_column
 from mdm.admin_site import RecordAdmin, person, time_html
 
 # The queue is a doorbell; what it works on is in our own tables, and its pages invite to edit it.

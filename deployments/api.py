@@ -8,19 +8,10 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from ninja import Header, Path, Query, Router
 
-from deployments import (
-    beginning,
-    dry_run,
-    event_list,
-    fleet_switch,
-    lifecycle,
-    retrying,
-    rollback,
-    summary,
-    task_list,
-)
-from deployments.export import csv_response
-from deployments.options import DeploymentOptions
+from deployments.operations import beginning, dry_run, fleet_switch, lifecycle, retrying, rollback
+from deployments.reading import event_list, summary, task_list
+from deployments.reading.export import csv_response
+from deployments.rules.options import DeploymentOptions
 from deployments.wire import (
     DeploymentFilter,
     DeploymentOut,

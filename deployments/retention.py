@@ -13,7 +13,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.db import connection
 
-from deployments.states import TERMINAL, DeploymentStatus
+from deployments.rules.states import TERMINAL, DeploymentStatus
 
 BATCH: Final = 2_000  # rows of one statement: short locks, and a report never waits for it
 _DAY: Final = timedelta(days=1)

@@ -8,10 +8,11 @@ from django.utils import timezone
 
 from apks.models import Apk, ApkVersion
 from apks.signals import package_unmanaged, version_withdrawn, withdrawal_begins
-from deployments import audit, moves, reports
+from deployments import audit
+from deployments.engine import moves, reports
 from deployments.locking import SWITCH_LOCK, TAKE_SWITCH
 from deployments.models import Deployment
-from deployments.states import DeploymentStatus, PausedReason
+from deployments.rules.states import DeploymentStatus, PausedReason
 from devices.signals import device_re_enrolled, device_retired
 from mdm.people import SYSTEM, Actor
 

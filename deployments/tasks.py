@@ -3,7 +3,8 @@
 import logging
 from typing import Final
 
-from deployments import bell, pushing, retention, tick
+from deployments import retention, tick
+from deployments.engine import bell, pushing
 
 log = logging.getLogger(__name__)
 

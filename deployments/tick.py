@@ -9,12 +9,14 @@ from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
-from deployments import audit, beginning, bell, canary, dispatch, moves, reaper, turns
-from deployments.dispatch import Claim, Turn
-from deployments.eligibility import REASON_OF_MANY, SERVER_ZONE, Terms
+from deployments import audit
+from deployments.engine import bell, canary, dispatch, moves, reaper, turns
+from deployments.engine.dispatch import Claim, Turn
+from deployments.engine.eligibility import REASON_OF_MANY, SERVER_ZONE, Terms
 from deployments.locking import locked
 from deployments.models import Deployment, DeploymentTask
-from deployments.states import (
+from deployments.operations import beginning
+from deployments.rules.states import (
     IN_FLIGHT,
     WAITING,
     CanaryState,
@@ -23,7 +25,7 @@ from deployments.states import (
     TaskStatus,
     codes,
 )
-from deployments.window import device_zone, next_opening
+from deployments.rules.window import device_zone, next_opening
 
 # While a canary place is free every waiting device is looked at, which costs; so not each second.
 LOOK_AT_ALL_EVERY: Final = timedelta(seconds=5)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.options import DeploymentOptions
+from deployments.rules.options import DeploymentOptions
 from devices.selection import Target
 from mdm.wire_schemas import Item
 from mdm.wire_types import AnyId, Flag, Int32, Moment, Strict, examples

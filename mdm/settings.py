@@ -216,7 +216,7 @@ TICK_CALLABLE = "deployments.tick.ring_due_deployments"
 # Done in threads beside the tick, so that it never waits for them: what, and how often in seconds.
 BESIDE_THE_TICK = (
     ("mdm.watch.rounds.keep", 3.0),
-    ("deployments.summary.keep_numbers_fresh", 0.1),
+    ("deployments.reading.summary.keep_numbers_fresh", 0.1),
 )
 
 # --- Files -----------------------------------------------------------------------------------------------

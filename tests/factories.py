@@ -9,7 +9,7 @@ from factory.django import DjangoModelFactory
 
 from apks.models import Apk, ApkVersion
 from deployments.models import Deployment, DeploymentTarget, DeploymentTask
-from deployments.options import DeploymentOptions
+from deployments.rules.options import DeploymentOptions
 from devices.models import Device, DeviceToken, EnrollmentToken, Heartbeat
 from mdm import secret_tokens
 from mdm.models import ApiToken

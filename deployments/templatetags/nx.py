@@ -10,7 +10,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from deployments import deploy_form, details, drawing, home, wording
+from deployments.pages import deploy_form, details, drawing, home
+from deployments.rules import wording
 from mdm.admin_site import person, time_html
 
 register = template.Library()

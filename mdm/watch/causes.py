@@ -7,9 +7,9 @@ from typing import Final
 from django.conf import settings
 from django.db import connection
 
-from deployments import stalling
 from deployments.models import Deployment
-from deployments.states import PausedReason
+from deployments.reading import stalling
+from deployments.rules.states import PausedReason
 from mdm import counters, worker_beat
 from mdm.watch import reading
 from mdm.watch.alerts import Cause

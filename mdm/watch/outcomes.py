@@ -5,7 +5,7 @@ from typing import Final
 
 from django.db import connection
 
-from deployments.retry import ERROR_CODES
+from deployments.rules.retry import ERROR_CODES
 from mdm import counters
 from mdm.counters import Key
 

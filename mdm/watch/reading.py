@@ -6,8 +6,8 @@ from typing import Final
 
 from django.utils import timezone
 
-from deployments import backlog
-from deployments.backlog import Backlog
+from deployments.reading import backlog
+from deployments.reading.backlog import Backlog
 from mdm.watch.models import Reading
 
 FRESH: Final = timedelta(seconds=15)

@@ -6,8 +6,8 @@ import pytest
 from django.utils import timezone
 
 from agent_api.schemas import CheckedIn, Gone, StandingCommand, TaskState
-from deployments import lifecycle
 from deployments.models import Deployment, DeploymentEvent
+from deployments.operations import lifecycle
 from devices.models import Device
 from tests.calls import Caller, Reply, as_device
 from tests.deployments import scene

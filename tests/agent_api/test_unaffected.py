@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deployments import fleet_switch
+from deployments.operations import fleet_switch
 from devices import enrollment_tokens
 from devices.models import Device
 from mdm.people import SYSTEM

@@ -8,8 +8,8 @@ from django.core.cache import cache
 from playwright.sync_api import Locator, Page, Route, expect
 
 from apks.models import ApkVersion
-from deployments import fleet_switch
 from deployments.models import Deployment, DeploymentTask, DryRun
+from deployments.operations import fleet_switch
 from tests.browser.conftest import sideways, violations
 from tests.browser.test_story import sign_in
 from tests.deployments import scene

@@ -9,8 +9,9 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Download, Page, expect
 
-from deployments import lifecycle, tick
+from deployments import tick
 from deployments.models import Deployment
+from deployments.operations import lifecycle
 from mdm.people import Actor
 from tests.browser.test_story import asked_of, mixed, sign_in
 from tests.deployments import scene

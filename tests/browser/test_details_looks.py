@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from deployments import lifecycle, tick
+from deployments import tick
 from deployments.models import Deployment
+from deployments.operations import lifecycle
 from tests.browser.conftest import sideways, violations
 from tests.browser.test_details import headline, held, shown
 from tests.browser.test_story import mixed, sign_in

@@ -8,8 +8,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Page, expect
 
-from deployments import fleet_switch, lifecycle, tick
+from deployments import tick
 from deployments.models import Deployment
+from deployments.operations import fleet_switch, lifecycle
 from tests.browser.conftest import sideways, violations
 from tests.deployments import scene
 from tests.deployments.pages import address, someone

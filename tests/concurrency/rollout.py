@@ -9,7 +9,8 @@ from django.db import connection
 from django.utils import timezone
 
 import devices.fcm  # noqa: F401 - once, before the forks, instead of in each of them
-from deployments import measures, reaper, tasks
+from deployments import tasks
+from deployments.engine import measures, reaper
 from deployments.models import Deployment, DeploymentAttempt, DeploymentTask
 from devices.models import Device
 from tests.concurrency.processes import Gate

@@ -16,8 +16,9 @@ from django.db import connection, transaction
 from django.db.models import Count
 from django.utils import timezone
 
-from deployments import locking, log_replay
+from deployments import locking
 from deployments.models import Deployment, DeploymentAttempt, DeploymentTask
+from deployments.reading import log_replay
 from tests.concurrency import ledger
 from tests.concurrency.processes import Child, far_end
 from tests.concurrency.rollout import web, worker

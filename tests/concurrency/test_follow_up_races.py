@@ -14,9 +14,11 @@ from django.db import transaction
 from apks import allowlist
 from apks.models import ApkVersion
 from apks.signals import withdrawal_begins
-from deployments import follow_up, lifecycle, locking, log_replay, retrying, rollback, signals, tick
+from deployments import locking, signals, tick
 from deployments.models import Deployment
-from deployments.rollback import Consent
+from deployments.operations import follow_up, lifecycle, retrying, rollback
+from deployments.operations.rollback import Consent
+from deployments.reading import log_replay
 from mdm.people import Actor
 from tests.concurrency.processes import Child, Gate, Raised, patch
 from tests.concurrency.test_races import as_ever, waits_at

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from deployments import locking, log_replay, spread
+from deployments import locking
+from deployments.engine import spread
 from deployments.models import Deployment, DeploymentEvent, DeploymentTask
+from deployments.reading import log_replay
 from devices.models import Device
 from tests.concurrency.processes import Child, Gate, far_end, patch
 from tests.concurrency.rollout import web, worker

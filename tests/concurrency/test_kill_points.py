@@ -8,25 +8,23 @@ import pytest
 from django.utils import timezone
 
 import devices.fcm  # noqa: F401 - once, before the forks, instead of in each of them
-from deployments import (
+from deployments import audit, tasks
+from deployments.engine import (
     attempts,
-    audit,
     bell,
     commands,
     dispatch,
-    fleet_switch,
-    lifecycle,
-    log_replay,
     measures,
     moves,
     planner,
     pushing,
     reaper,
-    tasks,
     tick,
 )
 from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent, DeploymentTask, FleetSwitch
-from deployments.options import DeploymentOptions
+from deployments.operations import fleet_switch, lifecycle
+from deployments.reading import log_replay
+from deployments.rules.options import DeploymentOptions
 from devices import push
 from devices.models import Device
 from devices.selection import Target

@@ -13,20 +13,8 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from apks import allowlist
-from deployments import (
-    beginning,
-    dispatch,
-    dry_run,
-    fleet_switch,
-    lifecycle,
-    locking,
-    log_replay,
-    measures,
-    moves,
-    rollback,
-    signals,
-    tick,
-)
+from deployments import locking, signals, tick
+from deployments.engine import dispatch, measures, moves
 from deployments.models import (
     Deployment,
     DeploymentAttempt,
@@ -34,7 +22,9 @@ from deployments.models import (
     DeploymentTask,
     StartRequest,
 )
-from deployments.options import DeploymentOptions
+from deployments.operations import beginning, dry_run, fleet_switch, lifecycle, rollback
+from deployments.reading import log_replay
+from deployments.rules.options import DeploymentOptions
 from devices.models import Device
 from devices.selection import Target
 from mdm.people import Actor

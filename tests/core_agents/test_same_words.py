@@ -2,8 +2,8 @@
 
 import re
 
-from deployments.retry import ERROR_CODES
-from deployments.states import REASONS
+from deployments.rules.retry import ERROR_CODES
+from deployments.rules.states import REASONS
 from tests.mdm.instance import CHECKOUT
 
 CODES = CHECKOUT / "android-agent/core/src/main/kotlin/com/nexmdm/agent/model/Codes.kt"

@@ -8,10 +8,13 @@ from django.db import connection
 from django.utils import timezone
 
 from apks.models import Apk, ApkVersion
-from deployments import checkin, commands, lifecycle, reports, summary, task_list, tick
+from deployments import tick
+from deployments.engine import checkin, commands, reports
 from deployments.models import Deployment, DeploymentEvent, DeploymentNumbers, DeploymentTask, FleetSwitch
-from deployments.options import DeploymentOptions
-from deployments.report_body import StatusIn, normalise
+from deployments.operations import lifecycle
+from deployments.reading import summary, task_list
+from deployments.rules.options import DeploymentOptions
+from deployments.rules.report_body import StatusIn, normalise
 from devices.inventory import HeartbeatIn
 from devices.models import Device, Heartbeat
 from devices.selection import Target

@@ -5,8 +5,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from deployments import lifecycle, reaper
+from deployments.engine import reaper
 from deployments.models import Deployment, DeploymentTask
+from deployments.operations import lifecycle
 from devices.models import Device
 from tests.deployments import scene
 

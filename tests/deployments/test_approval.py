@@ -7,10 +7,12 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.test import Client
 
-from deployments import beginning, dry_run, fleet_switch, lifecycle, log_replay, retrying, rollback, tick
+from deployments import tick
 from deployments.models import Deployment, DeploymentEvent
-from deployments.options import DeploymentOptions
-from deployments.states import DeploymentStatus
+from deployments.operations import beginning, dry_run, fleet_switch, lifecycle, retrying, rollback
+from deployments.reading import log_replay
+from deployments.rules.options import DeploymentOptions
+from deployments.rules.states import DeploymentStatus
 from devices.models import Device
 from devices.selection import Target
 from mdm.people import Actor

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from deployments import lifecycle, summary, tick
+from deployments import tick
 from deployments.models import Deployment, DeploymentEvent
+from deployments.operations import lifecycle
+from deployments.reading import summary
 from devices.models import Device
 from mdm.problems import Invalid
 from tests.deployments import scene

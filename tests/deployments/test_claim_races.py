@@ -5,8 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection, transaction
 
-from deployments import dispatch, fleet_switch, lifecycle, locking, tick
+from deployments import locking, tick
+from deployments.engine import dispatch
 from deployments.models import Deployment, DeploymentAttempt, DeploymentTask
+from deployments.operations import fleet_switch, lifecycle
 from devices.models import Device
 from tests.deployments import crowd, scene
 

@@ -8,8 +8,8 @@ from pytest_django import Settings
 
 from apks.dummy_apk import dummy_apk
 from apks.models import Apk, ApkVersion
-from deployments import fleet_switch
 from deployments.models import FleetSwitch
+from deployments.operations import fleet_switch
 from mdm.models import AuditEvent
 from mdm.people import SYSTEM
 from tests.apks.forging import rsa_key, without_block

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.forecast import Forecast, Plan, finish
-from deployments.pace import expected_pace
-from deployments.window import Absolute, Recurring
+from deployments.rules.forecast import Forecast, Plan, finish
+from deployments.rules.pace import expected_pace
+from deployments.rules.window import Absolute, Recurring
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 23, 21, 0, tzinfo=UTC)

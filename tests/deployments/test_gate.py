@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.gate import canary, failure_limit
+from deployments.rules.gate import canary, failure_limit
 
 HOUR_MS = 3_600_000
 FIVE: dict[str, Any] = {

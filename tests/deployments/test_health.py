@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from deployments import fleet_switch, lifecycle, log_replay, reaper, tick
+from deployments import tick
+from deployments.engine import reaper
 from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent
+from deployments.operations import fleet_switch, lifecycle
+from deployments.reading import log_replay
 from devices import changes
 from devices.models import Device
 from devices.signals import device_re_enrolled

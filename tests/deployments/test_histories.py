@@ -20,21 +20,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from deployments import (
-    beginning,
-    fleet_switch,
-    lifecycle,
-    log_replay,
-    measures,
-    reaper,
-    summary,
-    task_list,
-    tick,
-)
+from deployments import tick
+from deployments.engine import measures, reaper
 from deployments.models import Deployment, DeploymentAttempt, DeploymentTask
-from deployments.options import DeploymentOptions
-from deployments.retry import ERROR_CODES
-from deployments.states import IN_FLIGHT, LIVE, REASONS, TERMINAL
+from deployments.operations import beginning, fleet_switch, lifecycle
+from deployments.reading import log_replay, summary, task_list
+from deployments.rules.options import DeploymentOptions
+from deployments.rules.retry import ERROR_CODES
+from deployments.rules.states import IN_FLIGHT, LIVE, REASONS, TERMINAL
 from devices import changes
 from devices.models import Device, Heartbeat
 from devices.signals import device_re_enrolled

@@ -8,9 +8,12 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from apks import allowlist
-from deployments import fleet_switch, lifecycle, reaper, summary, tick
+from deployments import tick
+from deployments.engine import reaper
 from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent, DeploymentTask, StartRequest
-from deployments.options import DeploymentOptions
+from deployments.operations import fleet_switch, lifecycle
+from deployments.reading import summary
+from deployments.rules.options import DeploymentOptions
 from devices import changes
 from devices.models import Device
 from devices.selection import Target

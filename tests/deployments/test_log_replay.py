@@ -3,8 +3,11 @@
 import pytest
 from django.utils import timezone
 
-from deployments import fleet_switch, lifecycle, log_replay, reaper, tick
+from deployments import tick
+from deployments.engine import reaper
 from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent, DeploymentTask
+from deployments.operations import fleet_switch, lifecycle
+from deployments.reading import log_replay
 from devices import changes
 from tests.deployments import scene, stages
 

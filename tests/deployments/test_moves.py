@@ -5,10 +5,11 @@ from collections.abc import Callable
 import pytest
 
 from apks import allowlist
-from deployments import fleet_switch, lifecycle, tick
+from deployments import tick
 from deployments.models import Deployment, DeploymentEvent
-from deployments.options import DeploymentOptions
-from deployments.states import DEPLOYMENT_MOVES, DeploymentStatus
+from deployments.operations import fleet_switch, lifecycle
+from deployments.rules.options import DeploymentOptions
+from deployments.rules.states import DEPLOYMENT_MOVES, DeploymentStatus
 from devices.selection import Target
 from mdm.problems import Problem
 from tests.deployments import scene

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from deployments.option_fields import FIELDS
-from deployments.options import DeploymentOptions, milliseconds, problems, sentences
-from deployments.window import Absolute, Recurring
+from deployments.rules.option_fields import FIELDS
+from deployments.rules.options import DeploymentOptions, milliseconds, problems, sentences
+from deployments.rules.window import Absolute, Recurring
 
 NOW = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 # As the wire contract shows them, in its order.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.pace import RATE_WINDOW, Pace, Room, expected_pace, next_rate_opening, room
+from deployments.rules.pace import RATE_WINDOW, Pace, Room, expected_pace, next_rate_opening, room
 
 NOW = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
 

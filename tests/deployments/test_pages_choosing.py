@@ -12,8 +12,8 @@ from django.test import Client
 from django.utils import timezone
 
 from apks.models import ApkVersion
-from deployments import picker
 from deployments.models import Deployment, DryRun, DryRunDevice, FleetSwitch
+from deployments.pages import picker
 from tests.deployments import scene
 from tests.deployments.pages import signed_in
 from tests.deployments.test_pages_deploy import filled, page_of, run_id

@@ -13,8 +13,8 @@ from django.utils import timezone
 from apks.models import Apk, ApkVersion
 from deployments import tick
 from deployments.models import Deployment, DeploymentTask, DryRun, FleetSwitch
-from deployments.option_fields import FIELDS
-from deployments.options import DeploymentOptions
+from deployments.rules.option_fields import FIELDS
+from deployments.rules.options import DeploymentOptions
 from tests.deployments import scene
 from tests.deployments.pages import signed_in
 

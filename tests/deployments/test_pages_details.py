@@ -11,9 +11,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from deployments import shared_numbers, summary, tick
+from deployments import tick
 from deployments.models import Deployment, DeploymentEvent, DeploymentTask
-from deployments.states import PEOPLE_GROUPS
+from deployments.reading import shared_numbers, summary
+from deployments.rules.states import PEOPLE_GROUPS
 from devices.models import Device
 from tests.deployments import scene
 from tests.deployments.pages import address, signed_in

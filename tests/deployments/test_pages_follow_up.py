@@ -7,9 +7,10 @@ import pytest
 from django.test import Client
 
 from apks import allowlist
-from deployments import lifecycle, rollback, tick
+from deployments import tick
 from deployments.models import Deployment
-from deployments.rollback import Consent
+from deployments.operations import lifecycle, rollback
+from deployments.operations.rollback import Consent
 from tests.deployments import scene
 from tests.deployments.pages import address, signed_in
 from tests.deployments.test_rollback import SHOP, go_back, on, rebuilt, tripped, version

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from deployments.headline import Situation, headline
-from deployments.option_words import in_words, window_words
-from deployments.options import DeploymentOptions
-from deployments.states import DeploymentStatus, PausedReason, TaskStatus
+from deployments.rules.headline import Situation, headline
+from deployments.rules.option_words import in_words, window_words
+from deployments.rules.options import DeploymentOptions
+from deployments.rules.states import DeploymentStatus, PausedReason, TaskStatus
 
 LIMIT = "218 of 4,339 finished devices failed (5.0 %, limit 2 %)."
 

@@ -4,8 +4,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from deployments import fleet_switch, lifecycle, tick
+from deployments import tick
 from deployments.models import FleetSwitch
+from deployments.operations import fleet_switch, lifecycle
 from tests.deployments import scene
 from tests.deployments.pages import address, signed_in
 

@@ -6,11 +6,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from deployments import device_checks, drawing, outlook, stages, throughput
-from deployments.headline import Situation
 from deployments.models import DeploymentAttempt
-from deployments.options import DeploymentOptions
-from deployments.states import CanaryState, PausedReason, TaskStatus
+from deployments.pages import device_checks, drawing
+from deployments.reading import throughput
+from deployments.rules import outlook, stages
+from deployments.rules.headline import Situation
+from deployments.rules.options import DeploymentOptions
+from deployments.rules.states import CanaryState, PausedReason, TaskStatus
 from tests.deployments import scene
 
 NOW = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)

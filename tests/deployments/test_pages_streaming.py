@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from deployments.models import Deployment, DeploymentTask
-from deployments.states import IN_FLIGHT, PEOPLE_GROUPS
+from deployments.rules.states import IN_FLIGHT, PEOPLE_GROUPS
 from devices.models import Device
 from tests.deployments import scene
 from tests.deployments.crowd import alone

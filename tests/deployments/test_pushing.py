@@ -12,8 +12,10 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from pytest_django import Settings
 
-from deployments import bell, dispatch, fleet_switch, lifecycle, pushing, tasks, tick
+from deployments import tasks, tick
+from deployments.engine import bell, dispatch, pushing
 from deployments.models import Deployment, DeploymentAttempt, DeploymentBell, DeploymentEvent, DeploymentTask
+from deployments.operations import fleet_switch, lifecycle
 from devices.models import Device
 from tests.deployments import scene
 from tests.fakes import FcmAnswer, LoopbackFcm, fcm_refusal

@@ -10,11 +10,12 @@ from django.db import connection
 from django.utils import timezone
 
 from apks.models import ApkVersion
-from deployments import dry_run, eligibility
-from deployments.eligibility import REASON_OF_MANY, REASON_OF_ONE, Closing, Terms
+from deployments.engine import eligibility
+from deployments.engine.eligibility import REASON_OF_MANY, REASON_OF_ONE, Closing, Terms
 from deployments.models import Deployment, DeploymentAttempt, DeploymentTask
-from deployments.options import DeploymentOptions
-from deployments.states import REASONS
+from deployments.operations import dry_run
+from deployments.rules.options import DeploymentOptions
+from deployments.rules.states import REASONS
 from devices.models import Device, Heartbeat
 from devices.selection import Target
 from tests.deployments import scene

@@ -2,8 +2,10 @@
 
 import pytest
 
-from deployments import device_table, summary, task_list, tick
+from deployments import tick
 from deployments.models import Deployment
+from deployments.pages import device_table
+from deployments.reading import summary, task_list
 from tests.deployments import scene
 
 pytestmark = pytest.mark.django_db

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from deployments.report_body import SKIP_CODES, STATUSES, STOP_REASONS, Report, parse
-from deployments.retry import ERROR_CODES
+from deployments.rules.report_body import SKIP_CODES, STATUSES, STOP_REASONS, Report, parse
+from deployments.rules.retry import ERROR_CODES
 
 
 def said(**body: Any) -> Report:

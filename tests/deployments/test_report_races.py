@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection, transaction
 
-from deployments import attempts, fleet_switch, lifecycle
+from deployments.engine import attempts
 from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent
+from deployments.operations import fleet_switch, lifecycle
 from devices.models import Device
 from tests.deployments import crowd, scene, stages
 

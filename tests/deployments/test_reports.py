@@ -5,10 +5,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from deployments import fleet_switch, reports, tick
+from deployments import tick
+from deployments.engine import reports
 from deployments.models import DeploymentAttempt, DeploymentEvent, DeploymentTask
-from deployments.report_body import Report
-from deployments.states import task_state
+from deployments.operations import fleet_switch
+from deployments.rules.report_body import Report
+from deployments.rules.states import task_state
 from mdm.problems import Forbidden, NotFound
 from tests.deployments import scene, stages
 

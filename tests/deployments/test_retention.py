@@ -9,10 +9,11 @@ from django.core.management import call_command
 from django.db import Error, connection, transaction
 from django.utils import timezone
 
-from deployments import dry_run, lifecycle, retention, tick
-from deployments.log_replay import differences
+from deployments import retention, tick
 from deployments.models import Deployment, DeploymentAttempt, DryRun, DryRunDevice, StartRequest
-from deployments.options import DeploymentOptions
+from deployments.operations import dry_run, lifecycle
+from deployments.reading.log_replay import differences
+from deployments.rules.options import DeploymentOptions
 from deployments.tasks import tidy
 from devices import changes, enrollment
 from devices.changes import DeviceChanges

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.retry import (
+from deployments.rules.retry import (
     ERROR_CODES,
     MAX_BACKOFF_SEC,
     NEVER_BAD,

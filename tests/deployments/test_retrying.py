@@ -3,9 +3,11 @@
 import pytest
 
 from apks import allowlist
-from deployments import fleet_switch, lifecycle, log_replay, retrying, rollback, summary, tick
+from deployments import tick
 from deployments.models import Deployment, DeploymentEvent, DeploymentTask
-from deployments.rollback import Consent
+from deployments.operations import fleet_switch, lifecycle, retrying, rollback
+from deployments.operations.rollback import Consent
+from deployments.reading import log_replay, summary
 from mdm.people import Actor
 from mdm.problems import Conflict, Forbidden, Invalid, NotFound, Problem
 from tests.deployments import scene

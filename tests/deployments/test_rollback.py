@@ -8,9 +8,12 @@ from django.utils import timezone
 
 from apks import allowlist
 from apks.models import ApkVersion
-from deployments import lifecycle, log_replay, reaper, rollback, summary, tick, way_back
+from deployments import tick
+from deployments.engine import reaper
 from deployments.models import Deployment, DeploymentEvent, DeploymentTask
-from deployments.rollback import Consent
+from deployments.operations import lifecycle, rollback, way_back
+from deployments.operations.rollback import Consent
+from deployments.reading import log_replay, summary
 from devices.models import Device
 from mdm.models import AuditEvent
 from mdm.people import Actor

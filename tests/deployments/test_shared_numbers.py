@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from deployments import lifecycle, shared_numbers, summary
 from deployments.models import Deployment, DeploymentNumbers
+from deployments.operations import lifecycle
+from deployments.reading import shared_numbers, summary
 from tests.deployments import crowd, scene
 
 pytestmark = pytest.mark.django_db

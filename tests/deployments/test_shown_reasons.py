@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from deployments import fleet_switch, lifecycle, shared_numbers, summary, task_list, tick
+from deployments import tick
 from deployments.models import Deployment, DeploymentTask
+from deployments.operations import fleet_switch, lifecycle
+from deployments.reading import shared_numbers, summary, task_list
 from devices import changes
 from devices.models import Device
 from tests.deployments import scene

@@ -8,10 +8,13 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments import dry_run, home, lifecycle, spread, tick
+from deployments import tick
+from deployments.engine import spread
+from deployments.engine.spread import Places
 from deployments.models import DeploymentTask
-from deployments.options import DeploymentOptions
-from deployments.spread import Places
+from deployments.operations import dry_run, lifecycle
+from deployments.pages import home
+from deployments.rules.options import DeploymentOptions
 from devices import changes
 from devices.models import Device
 from devices.selection import Target

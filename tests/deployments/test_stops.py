@@ -8,8 +8,10 @@ from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
 from apks import allowlist
-from deployments import fleet_switch, lifecycle, reaper, summary
+from deployments.engine import reaper
 from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent
+from deployments.operations import fleet_switch, lifecycle
+from deployments.reading import summary
 from mdm.people import Actor
 from mdm.problems import Conflict, Forbidden, Invalid
 from tests.deployments import scene

@@ -2,8 +2,9 @@
 
 import pytest
 
-from deployments import summary, tick
+from deployments import tick
 from deployments.models import DeploymentAttempt
+from deployments.reading import summary
 from tests.deployments import scene
 
 pytestmark = pytest.mark.django_db

@@ -6,8 +6,10 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from deployments import lifecycle, reaper, tick
+from deployments import tick
+from deployments.engine import reaper
 from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent, DeploymentTask
+from deployments.operations import lifecycle
 from devices.models import Device
 from tests.deployments import scene
 

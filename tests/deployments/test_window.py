@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from deployments.window import (
+from deployments.rules.window import (
     DAYS,
     Absolute,
     Recurring,

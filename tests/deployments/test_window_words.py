@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from deployments import window_words
-from deployments.window import Recurring, clock_change, parse
+from deployments.pages import window_words
+from deployments.rules.window import Recurring, clock_change, parse
 from tests.deployments import scene
 
 WEEK = timedelta(days=7)

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from deployments import lifecycle, tick
+from deployments import tick
 from deployments.models import Deployment, DeploymentEvent
+from deployments.operations import lifecycle
 from devices.models import Device
 from tests.deployments import scene
 

@@ -15,8 +15,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from apks.models import ApkArtifact
-from deployments import summary
 from deployments.models import DeploymentBell, DryRun, DryRunDevice, StartRequest
+from deployments.reading import summary
 from devices.models import DeviceToken, EnrollmentToken
 from mdm import audit
 from mdm.models import ApiToken, Counter, RecentCount, Throttle, WorkerBeat

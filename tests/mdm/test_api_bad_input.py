@@ -204,7 +204,7 @@ def test_a_crash_is_a_500_that_tells_nothing(call: Caller, monkeypatch: pytest.M
     def crash(*_: Any) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr("deployments.fleet_switch.read", crash)
+    monkeypatch.setattr("deployments.operations.fleet_switch.read", crash)
     response = call.client.get("/v1/fleet-switch", headers=call.headers)
     assert (response.status_code, response["Content-Type"]) == (500, PROBLEM)
     assert "secret" not in response.content.decode()

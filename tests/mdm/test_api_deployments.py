@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from apks.models import ApkVersion
 from deployments import tick
 from deployments.models import Deployment, DeploymentEvent, FleetSwitch
-from deployments.task_list import FIELDS
+from deployments.reading.task_list import FIELDS
 from deployments.wire import (
     DeploymentOut,
     DryRunDeviceOut,

@@ -11,7 +11,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from deployments import lifecycle, tick
+from deployments import tick
+from deployments.operations import lifecycle
 from mdm import audit
 from mdm.people import SYSTEM
 from mdm.watch import rounds, sealing

@@ -7,8 +7,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from deployments import lifecycle, tick
+from deployments import tick
 from deployments.models import Deployment, DeploymentTask
+from deployments.operations import lifecycle
 from devices.models import Device
 from mdm import counters, worker_beat
 from mdm.models import RecentCount, WorkerBeat

@@ -7,7 +7,7 @@ from apks import allowlist, publishing
 from apks.agent_apk import PACKAGE, agent_apk, demo_key
 from apks.dummy_apk import dummy_apk
 from apks.models import ApkVersion
-from deployments import fleet_switch
+from deployments.operations import fleet_switch
 from mdm.models import AuditEvent
 from mdm.people import SYSTEM
 

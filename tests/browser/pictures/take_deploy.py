@@ -9,7 +9,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from apks.models import ApkVersion
-from deployments import fleet_switch
+from deployments.operations import fleet_switch
 from tests.browser.pictures.conftest import Take
 from tests.browser.test_story import sign_in
 from tests.deployments import scene

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from deployments import fleet_switch, lifecycle, tick
+from deployments import tick
 from deployments.models import Deployment
+from deployments.operations import fleet_switch, lifecycle
 from tests.browser.pictures.conftest import Take
 from tests.browser.test_story import mixed, sign_in
 from tests.deployments import scene

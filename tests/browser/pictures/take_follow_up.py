@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from deployments import lifecycle
+from deployments.operations import lifecycle
 from tests.browser.pictures.conftest import Take
 from tests.browser.test_follow_up import by_reinstall
 from tests.browser.test_story import sign_in

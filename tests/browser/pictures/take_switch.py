@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from deployments import fleet_switch
+from deployments.operations import fleet_switch
 from tests.browser.pictures.conftest import Take
 from tests.browser.test_story import mixed, sign_in
 from tests.deployments import scene

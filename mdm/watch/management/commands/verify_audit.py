@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from deployments.log_replay import differences
 from deployments.models import Deployment
+from deployments.reading.log_replay import differences
 from mdm.watch.seal_check import Check
 from mdm.watch.seal_head import Head
 

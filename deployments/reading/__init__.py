@@ -1,0 +1,1 @@
+"""What pages, /v1 and exports show of a deployment: counts, tasks, events, pace."""
