@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -13,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
 from mdm.admin_site import Act, RecordAdmin, act_page, found, person, time_html
-from mdm.watch import alerts
+from mdm.watch import alerts, deliveries, webhook
 from mdm.watch.models import Alert, AlertDelivery, AlertState, AuditSeal, Reading
 
 MAY_ACKNOWLEDGE = "watch.acknowledge_alert"
@@ -101,6 +102,13 @@ class AlertDeliveryAdmin(RecordAdmin):
     list_filter = ("state", "channel")
     fields = ("alert", "event", "channel", "state", "tries", "next_try", "last_error", "sent")
     readonly_fields = fields
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        unsigned = bool(settings.ALERT_WEBHOOK_URL) and not settings.ALERT_WEBHOOK_SECRET
+        where = {"destinations": deliveries.destinations(), "unsigned": webhook.UNSIGNED if unsigned else ""}
+        return super().changelist_view(request, where | (extra_context or {}))
 
     @admin.display(description="Next try")
     def next_try(self, delivery: AlertDelivery) -> str | SafeString:

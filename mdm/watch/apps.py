@@ -7,4 +7,4 @@ class WatchConfig(AppConfig):
     verbose_name = "Alerts"
 
     def ready(self) -> None:
-        from . import signals  # noqa: F401, PLC0415  what other apps tell
+        from . import checks, signals  # noqa: F401, PLC0415  what is said at the start; what other apps tell

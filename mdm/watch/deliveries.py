@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import connection
@@ -38,6 +39,17 @@ def channels() -> list[str]:
     """Those that are set up."""
     wanted = {"email": settings.ALERT_EMAILS, "webhook": settings.ALERT_WEBHOOK_URL}
     return [name for name, where in wanted.items() if where]
+
+
+def destinations() -> list[str]:
+    """Where alerts go, a sentence for each channel; of the webhook's address only the host, the rest may be secret."""
+    found = []
+    if settings.ALERT_EMAILS:
+        found.append(f"By e-mail to {', '.join(settings.ALERT_EMAILS)}.")
+    if settings.ALERT_WEBHOOK_URL:
+        signed = "signed" if settings.ALERT_WEBHOOK_SECRET else "unsigned"
+        found.append(f"By webhook to {urlsplit(settings.ALERT_WEBHOOK_URL).hostname}, {signed}.")
+    return found or ["Nowhere: neither ALERT_EMAILS nor ALERT_WEBHOOK_URL is set."]
 
 
 def enqueue(alert_id: int, event: str) -> None:

@@ -20,6 +20,10 @@ from mdm.watch import message, public_address
 from mdm.watch.models import AlertDelivery
 
 TOTAL_SEC: Final = 10.0
+UNSIGNED: Final = (
+    "Alerts go out by webhook unsigned: whoever learns its address can forge them. Set ALERT_WEBHOOK_SECRET, unless the"
+    " far end (a chat service, say) has no use for a signature."
+)
 
 
 class NotTakenError(Exception):

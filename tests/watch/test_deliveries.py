@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 from urllib3.exceptions import HTTPError
@@ -18,6 +19,7 @@ from mdm.people import SYSTEM
 from mdm.watch import alerts, courier, deliveries, mail, public_address, rounds, seal_head, sealing, webhook
 from mdm.watch.alerts import Cause
 from mdm.watch.models import Alert, AlertDelivery
+from tests.deployments.pages import signed_in
 from tests.watch import far_ends
 from tests.watch.far_ends import DRIP, HANG
 
@@ -324,3 +326,31 @@ def test_an_address_that_cannot_be_called_is_refused_at_the_start(url: str) -> N
     with pytest.raises(ImproperlyConfigured):
         checked_webhook(url)
     assert checked_webhook("https://x/in") == "https://x/in"
+
+
+# --- a webhook without its secret -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "secret", "warned"),
+    [("", "", False), ("https://hooks.example.com/in/t0ken", "", True), ("https://x/", "shared", False)],
+    ids=["no webhook", "unsigned", "signed"],
+)
+def test_the_start_and_the_page_of_deliveries_warn_of_an_unsigned_webhook(
+    settings: Any, url: str, secret: str, warned: bool
+) -> None:
+    settings.ALERT_WEBHOOK_URL, settings.ALERT_WEBHOOK_SECRET = url, secret
+    assert [problem.id for problem in run_checks() if problem.id == "watch.W001"] == ["watch.W001"] * warned
+    page = signed_in("fleet admin").get("/admin/watch/alertdelivery/").content.decode()
+    assert ("Set ALERT_WEBHOOK_SECRET" in page) is warned
+    assert ("By webhook to hooks.example.com, unsigned." in page) is warned
+    assert "t0ken" not in page, "an address may be a secret itself"
+
+
+def test_the_page_of_deliveries_says_where_alerts_go(settings: Any) -> None:
+    client, page = signed_in("fleet admin"), "/admin/watch/alertdelivery/"
+    assert "Nowhere" in client.get(page).content.decode()
+    settings.ALERT_EMAILS, settings.ALERT_WEBHOOK_URL = ["ops@example.com"], "https://hooks.example.com/"
+    shown = client.get(page).content.decode()
+    assert "By e-mail to ops@example.com." in shown
+    assert "By webhook to hooks.example.com, signed." in shown
