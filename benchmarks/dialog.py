@@ -93,4 +93,4 @@ def main() -> None:
         page.goto("/admin/apks/apkversion/")
         rows = measure(page, str(version))
         browser.close()
-    show("The dialog behind Deploy, 10,000 devices", rows)
+        show("The dialog behind Deploy, 10,000 devices", rows)

@@ -53,7 +53,10 @@ def memory(instance: Instance) -> dict[str, float]:
     """MB of each part: proportional set size, so that what is shared counts once."""
     found: dict[str, float] = {}
     for process in tree(instance):
-        rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+        try:
+            rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a worker of the database that has just ended
         pss = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
         kind = part_of(process)
         found[kind] = found.get(kind, 0.0) + pss / 1024
