@@ -50,7 +50,7 @@ FROM (SELECT count(*) AS bad FROM deployment_task
     AND CASE status WHEN 'failed' THEN error_code <> ALL(%(never_bad)s) WHEN 'succeeded' THEN false
         WHEN 'skipped' THEN next_run_at IS NOT NULL ELSE true END) counted"""
 
-_GATES: Final = f"SELECT * FROM ({_CANARY}) canary CROSS JOIN ({_FAILURES}) failures"
+_ALL: Final = f"SELECT * FROM ({_PACE}) pace CROSS JOIN ({_CANARY}) canary CROSS JOIN ({_FAILURES}) failures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,22 @@ class Failures:
     bad: int
 
 
+@dataclass(frozen=True, slots=True)
+class Measures:
+    pace: Pace
+    canary: Canary
+    failures: Failures
+
+
+def measure(deployment: Deployment, options: DeploymentOptions, *, always_ok: bool = False) -> Measures:
+    """All of them, of one moment, to be shown. `always_ok`: successes are counted as well while nothing is bad."""
+    params = _canary_params(deployment, options) | _failure_params(deployment, always_ok=always_ok)
+    at, in_flight, sent, *canary, bad, ok = _row(_ALL, params | _pace_params(deployment))
+    return Measures(_pace(options, at, in_flight, sent), Canary(*canary), Failures(ok, bad))
+
+
 def measure_pace(deployment: Deployment, options: DeploymentOptions) -> Pace:
-    at, in_flight, sent = _row(_PACE, {"id": deployment.pk, "last_sent_at": deployment.last_sent_at})
-    room = pace.room(
-        rate=options.rate, sent_in_window=sent, concurrency=options.concurrency, in_flight=in_flight
-    )
-    return Pace(at, in_flight, sent, room)
+    return _pace(options, *_row(_PACE, _pace_params(deployment)))
 
 
 def measure_canary(deployment: Deployment, options: DeploymentOptions) -> Canary:
@@ -108,12 +118,15 @@ def measure_failures(deployment: Deployment) -> Failures:
     return Failures(ok, bad)
 
 
-def measure_gates(deployment: Deployment, options: DeploymentOptions) -> tuple[Canary, Failures]:
-    """Both as they are to be shown, of one moment."""
-    *canary, bad, ok = _row(
-        _GATES, _canary_params(deployment, options) | _failure_params(deployment, always_ok=True)
+def _pace(options: DeploymentOptions, at: datetime, in_flight: int, sent: int) -> Pace:
+    room = pace.room(
+        rate=options.rate, sent_in_window=sent, concurrency=options.concurrency, in_flight=in_flight
     )
-    return Canary(*canary), Failures(ok, bad)
+    return Pace(at, in_flight, sent, room)
+
+
+def _pace_params(deployment: Deployment) -> dict[str, Any]:
+    return {"id": deployment.pk, "last_sent_at": deployment.last_sent_at}
 
 
 def _canary_params(deployment: Deployment, options: DeploymentOptions) -> dict[str, Any]:

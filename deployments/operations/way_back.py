@@ -2,19 +2,15 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from django.db import connection
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from apks.models import ApkVersion
 from deployments.models import Deployment, DeploymentTask
 from deployments.rules.states import AGENT_PACKAGE, DeploymentStatus, TaskStatus
 
 Kind = Literal["rebuild", "reinstall"]
-
-_BEFORE: Final = """SELECT DISTINCT from_version_code FROM deployment_task
-    WHERE deployment_id = %s AND from_version_code IS NOT NULL"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +25,11 @@ class WayBack:
 
 def of_deployment(deployment: Deployment) -> WayBack:
     """Back from its version to what its devices had, or what a completed deployment has installed."""
-    with connection.cursor() as cursor:
-        cursor.execute(_BEFORE, [deployment.pk])
-        return back_from(deployment.to_version, {row[0] for row in cursor.fetchall()})
+    before = DeploymentTask.objects.filter(deployment=deployment, from_version_code__isnull=False)
+    return back_from(deployment.to_version, before.values("from_version_code").distinct())
 
 
-def back_from(bad: ApkVersion, on_devices: Collection[int]) -> WayBack:
+def back_from(bad: ApkVersion, on_devices: Collection[int] | QuerySet[Any, Any]) -> WayBack:
     """`on_devices`: version codes that the devices had before."""
     good = _last_good(bad, on_devices)
     return decide(bad, good, _rebuild(bad, good) if good else None)
@@ -63,20 +58,27 @@ def _usable(bad: ApkVersion) -> Q:
     return Q(apk=bad.apk_id, signer_sha256=bad.signer_sha256, withdrawn_at=None)
 
 
-def _last_good(bad: ApkVersion, on_devices: Collection[int]) -> ApkVersion | None:
+def _last_good(bad: ApkVersion, on_devices: Collection[int] | QuerySet[Any, Any]) -> ApkVersion | None:
     succeeded = DeploymentTask.objects.filter(deployment=OuterRef("pk"), status=TaskStatus.SUCCEEDED)
     completed = Deployment.objects.filter(
         Exists(succeeded), to_version=OuterRef("pk"), status=DeploymentStatus.COMPLETE
     )
     earlier = ApkVersion.objects.filter(_usable(bad), version_code__lt=bad.version_code)
-    good = earlier.filter(Q(version_code__in=list(on_devices)) | Exists(completed))
-    return good.select_related("apk").order_by("-version_code").first()
+    good = earlier.filter(Q(version_code__in=on_devices) | Exists(completed))
+    rebuilt = good.annotate(newest_rebuild=Subquery(_rebuilds(bad, OuterRef("pk")).values("pk")[:1]))
+    return rebuilt.select_related("apk").order_by("-version_code").first()
 
 
 def _rebuild(bad: ApkVersion, good: ApkVersion) -> ApkVersion | None:
-    """The newest; Android takes it only with a higher code than what is installed."""
+    """Asked for only where there is one, which is rare: the way back is counted every second."""
+    newest = getattr(good, "newest_rebuild", None)
+    return None if newest is None else _rebuilds(bad, good.pk).select_related("apk").first()
+
+
+def _rebuilds(bad: ApkVersion, good: Any) -> QuerySet[ApkVersion]:
+    """The newest first; Android takes one only with a higher code than what is installed."""
     rebuilds = ApkVersion.objects.filter(_usable(bad), rebuild_of=good, version_code__gt=bad.version_code)
-    return rebuilds.select_related("apk").order_by("-version_code").first()
+    return rebuilds.order_by("-version_code")
 
 
 def shape(way: WayBack, why_not: str) -> dict[str, Any]:

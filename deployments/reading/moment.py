@@ -3,15 +3,14 @@
 from datetime import datetime
 from typing import Any
 
-from deployments.engine import measures
+from deployments.engine.measures import Pace
 from deployments.models import Deployment
 from deployments.operations import dry_run, movers
 from deployments.reading import throughput
-from deployments.rules.options import DeploymentOptions
 from deployments.rules.states import CanaryState, DeploymentStatus
 
 
-def measure(deployment: Deployment, options: DeploymentOptions, now: datetime) -> dict[str, Any]:
+def measure(deployment: Deployment, pace: Pace, now: datetime) -> dict[str, Any]:
     """As JSON. sent: in the last 60 s. per_minute, lately: successes (deployments.reading.throughput). by, because: who
     brought it into its state and what that person wrote. overrode: the same of an overridden canary.
     median_install_sec: of this package, None = none measured."""
@@ -21,7 +20,7 @@ def measure(deployment: Deployment, options: DeploymentOptions, now: datetime) -
     overrode = movers.that_overrode_canary(deployment) if overridden else None
     per_minute, lately = throughput.measure(deployment, now)
     return {
-        "sent": measures.measure_pace(deployment, options).sent_last_minute if running else 0,
+        "sent": pace.sent_last_minute if running else 0,
         "per_minute": per_minute,
         "peak": max(per_minute),
         "lately": lately,

@@ -22,19 +22,22 @@ FRESH: Final = timedelta(seconds=1)
 # Counted again so that the new ones are there at this age of the old ones, but not more often than …
 AHEAD: Final = timedelta(milliseconds=750)
 PAUSE: Final = timedelta(milliseconds=100)
-# A page asks every two seconds; who has not asked for this long has gone.
+# A page asks every two seconds; who has not asked for this long has gone. To say so is a write, so not every time.
 WATCHED: Final = timedelta(seconds=6)
+SAY_AGAIN: Final = timedelta(seconds=3)
 
 
 def fresh(deployment: Deployment, count: Count) -> dict[str, Any]:
     """The numbers, at most a second old. A change of the deployment's own state makes older ones worthless."""
     stored: DeploymentNumbers | None = getattr(deployment, "numbers", None)  # read with the deployment
     if stored is not None and _holds(stored, deployment):
-        if timezone.now() - stored.wanted_at > FRESH:
+        if timezone.now() - stored.wanted_at > SAY_AGAIN:
             _say_wanted(deployment)
         return dict(stored.numbers)
     with transaction.atomic():
-        stored = DeploymentNumbers.objects.select_for_update(no_key=True).filter(pk=deployment.pk).first()
+        if stored is not None:
+            row = DeploymentNumbers.objects.select_for_update(no_key=True)
+            stored = row.filter(pk=deployment.pk).first()
         if stored is not None and _holds(stored, deployment):
             return dict(stored.numbers)
         return _store(deployment, count, wanted=True)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from apks.models import ApkVersion
 from deployments.engine import eligibility, measures, spread
 from deployments.engine.eligibility import REASON_OF_MANY, Terms, shown
-from deployments.engine.measures import Canary
+from deployments.engine.measures import Measures
 from deployments.models import Deployment, DeploymentTask, FleetSwitch
 from deployments.operations import approval, retrying, rollback, way_back
 from deployments.operations.way_back import WayBack
@@ -129,8 +129,9 @@ def keep_numbers_fresh() -> None:
 def _count(deployment: Deployment) -> dict[str, Any]:
     now = timezone.now()
     options = DeploymentOptions.from_json(deployment.options)
-    canary, failures = measures.measure_gates(deployment, options)
-    rows = _rows(deployment, terms(deployment, options, canary, now))
+    measured = measures.measure(deployment, options, always_ok=True)
+    canary, failures = measured.canary, measured.failures
+    rows = _rows(deployment, terms(deployment, options, measured, now))
     return {
         **_tally(rows),
         "canary": {
@@ -145,7 +146,7 @@ def _count(deployment: Deployment) -> dict[str, Any]:
             "limit_pct": options.failure_pct,
         },
         "way_back": _way_back(deployment),
-        "moment": moment.measure(deployment, options, now),
+        "moment": moment.measure(deployment, measured.pace, now),
         "as_of": _iso(now),
     }
 
@@ -189,19 +190,17 @@ def _in_order(counted: Counter[str]) -> list[dict[str, Any]]:
     ]
 
 
-def terms(deployment: Deployment, options: DeploymentOptions, canary: Canary | None, now: datetime) -> Terms:
+def terms(deployment: Deployment, options: DeploymentOptions, measured: Measures, now: datetime) -> Terms:
     """What the tasks are measured against for people to see: with what holds the deployment as a whole."""
-    pace = ""
-    if deployment.status == DeploymentStatus.RUNNING:
-        pace = measures.measure_pace(deployment, options).room.limited_by or ""
+    running = deployment.status == DeploymentStatus.RUNNING
     return Terms.of(
         deployment,
         options,
         now,
         closing=eligibility.closing(options, now, deployment.pk),
         held=_held(deployment),
-        canary_closed=measures.canary_gate_shut(deployment, canary),
-        pace=pace,
+        canary_closed=measures.canary_gate_shut(deployment, measured.canary),
+        pace=(measured.pace.room.limited_by or "") if running else "",
         full_groups=spread.places(options).full,
     )
 
@@ -215,8 +214,7 @@ def _held(deployment: Deployment) -> str:
 
 def terms_of(deployment: Deployment) -> Terms:
     options = DeploymentOptions.from_json(deployment.options)
-    canary = measures.measure_canary(deployment, options)
-    return terms(deployment, options, canary, timezone.now())
+    return terms(deployment, options, measures.measure(deployment, options), timezone.now())
 
 
 def deployments_page(status: str, package: str, page: int, page_size: int) -> dict[str, Any]:
