@@ -99,4 +99,5 @@ def _reshape(answer: HttpResponseBase) -> None:
     if isinstance(answer, HttpResponse) and "json" not in answer.headers.get("Content-Type", ""):
         answer.content = plain(answer.status_code).content
         answer["Content-Type"] = CONTENT_TYPE
-        answer["Content-Length"] = str(len(answer.content))  # the other body's was set further inside
+        answer["Content-Length"] = str(len(answer.content))  # the other body's was set further inside,
+        del answer.headers["Content-Encoding"]  # as was this, where the client takes gzip

@@ -196,6 +196,14 @@ def test_a_reshaped_refusal_says_its_own_length() -> None:
     assert int(answer["Content-Length"]) == len(answer.content)
 
 
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/agent/nothing", "/v1/deployments/"])
+def test_a_reshaped_refusal_is_no_longer_compressed(path: str) -> None:
+    """The page that it was before came out of gzip; who believes that of the problem cannot read it."""
+    answer = Client().get(path, headers={"accept-encoding": "gzip"})
+    assert (answer.status_code, answer.json()["type"]) == (404, "not_found")
+    assert "Content-Encoding" not in answer.headers
+
+
 def test_outside_v1_errors_stay_pages() -> None:
     assert "html" in Client().get("/nothing")["Content-Type"]
 
