@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from apks import allowlist, publishing
 from apks.models import Apk, ApkVersion
 from mdm.door import actor_of, answer
-from mdm.paging import KeysetPaging, Paging, page, page_by_id
+from mdm.paging import Paging, page
 from mdm.problems import Invalid, NotFound
 from mdm.wire_schemas import PROBLEMS, Item, Items
 from mdm.wire_types import PathId, PathText, Strict, as_id, examples
@@ -111,8 +111,8 @@ class VersionOut(Item):
 def upload(
     request: HttpRequest,
     file: Annotated[UploadedFile, File()],
-    rebuild_of: Annotated[str, Form(max_length=100)] = "",
-    notes: Annotated[str, Form()] = "",
+    rebuild_of: Annotated[str, Form(max_length=100, examples=["7"])] = "",
+    notes: Annotated[str, Form(examples=["First trial"])] = "",
 ) -> HttpResponse:
     """201 with the new version; 200 with the one that has the same content; 422 with a `type` that says why."""
     if unknown := {*request.POST, *request.FILES} - FORM_FIELDS:
@@ -124,18 +124,19 @@ def upload(
 
 @router.get("/apks", response={200: Items[PackageOut], **PROBLEMS}, summary="List packages")
 def list_packages(request: HttpRequest, paging: Query[Paging]) -> HttpResponse:
+    """By name; with `after` in the order in which they came."""
     actor_of(request).require("apks.view_apk")
     return answer(page(_packages().order_by("package_name"), paging, package_shape))
 
 
 @router.get("/apks/{apk_id}/versions", response={200: Items[VersionOut], **PROBLEMS}, summary="List versions")
-def list_versions(request: HttpRequest, apk_id: Path[PathId], paging: Query[KeysetPaging]) -> HttpResponse:
+def list_versions(request: HttpRequest, apk_id: Path[PathId], paging: Query[Paging]) -> HttpResponse:
     """Highest version code first; with `after` in the order of upload."""
     actor_of(request).require("apks.view_apkversion")
     if not Apk.objects.filter(pk=apk_id).exists():
         raise NotFound("There is no such package.")
     versions = ApkVersion.objects.select_related("apk").filter(apk_id=apk_id).order_by("-version_code")
-    return answer(page_by_id(versions, paging, version_shape))
+    return answer(page(versions, paging, version_shape))
 
 
 @router.put(

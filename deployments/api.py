@@ -31,7 +31,7 @@ from deployments.wire import (
 )
 from deployments.wire_follow_up import RetryIn, RollbackIn
 from mdm.door import actor_of, answer
-from mdm.paging import KeysetPaging, Paging, cursor
+from mdm.paging import Paging
 from mdm.problems import NotFound
 from mdm.wire_schemas import PROBLEMS, Items
 from mdm.wire_types import PathId, as_id
@@ -90,7 +90,7 @@ def make_dry_run(request: HttpRequest, body: StartIn) -> HttpResponse:
     summary="List the devices of a dry run",
 )
 def dry_run_devices(request: HttpRequest, dry_run_id: Path[PathId], paging: Query[Paging]) -> HttpResponse:
-    return answer(dry_run.devices_page(actor_of(request), dry_run_id, paging.page, paging.page_size))
+    return answer(dry_run.devices_page(actor_of(request), dry_run_id, paging))
 
 
 @router.get(
@@ -100,7 +100,7 @@ def list_deployments(
     request: HttpRequest, wanted: Query[DeploymentFilter], paging: Query[Paging]
 ) -> HttpResponse:
     actor_of(request).require("deployments.view_deployment")
-    return answer(summary.deployments_page(wanted.status, wanted.package, paging.page, paging.page_size))
+    return answer(summary.deployments_page(wanted.status, wanted.package, paging))
 
 
 @router.get(
@@ -126,17 +126,11 @@ def change_pace(request: HttpRequest, deployment_id: DeploymentId, body: PaceIn)
     summary="List the devices",
 )
 def list_tasks(
-    request: HttpRequest, deployment_id: DeploymentId, wanted: Query[TaskFilter], paging: Query[KeysetPaging]
+    request: HttpRequest, deployment_id: DeploymentId, wanted: Query[TaskFilter], paging: Query[Paging]
 ) -> HttpResponse:
     actor_of(request).require("deployments.view_deploymenttask")
     found = task_list.page(
-        deployment_id,
-        status=wanted.status,
-        reason=wanted.reason,
-        query=wanted.query,
-        page=paging.page,
-        page_size=paging.page_size,
-        after=None if paging.after is None else cursor(paging.after),
+        deployment_id, paging, status=wanted.status, reason=wanted.reason, query=wanted.query
     )
     return answer(found)
 
@@ -149,10 +143,7 @@ def list_events(
 ) -> HttpResponse:
     actor_of(request).require("deployments.view_deploymentevent")
     device_id = (as_id(wanted.device_id) or 0) if wanted.device_id else None
-    found = event_list.page(
-        deployment_id, device_id=device_id, level=wanted.level, page=paging.page, page_size=paging.page_size
-    )
-    return answer(found)
+    return answer(event_list.page(deployment_id, paging, device_id=device_id, level=wanted.level))
 
 
 @router.get(

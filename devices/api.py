@@ -11,7 +11,7 @@ from devices.changes import DeviceChanges
 from devices.enrollment_tokens import EnrollmentTokenIn
 from devices.models import Device
 from mdm.door import actor_of, answer, unkept
-from mdm.paging import KeysetPaging, page_by_id
+from mdm.paging import Paging, page
 from mdm.problems import NotFound
 from mdm.wire_schemas import PROBLEMS, Item, Items
 from mdm.wire_types import PathId, examples, split
@@ -128,14 +128,12 @@ class DeviceFilter(BaseModel):
 
 
 @router.get("/devices", response={200: Items[DeviceOut], **PROBLEMS}, summary="List devices")
-def list_devices(
-    request: HttpRequest, wanted: Query[DeviceFilter], paging: Query[KeysetPaging]
-) -> HttpResponse:
+def list_devices(request: HttpRequest, wanted: Query[DeviceFilter], paging: Query[Paging]) -> HttpResponse:
     actor_of(request).require("devices.view_device")
     found = selection.matching(
         tags=split(wanted.tags), groups=split(wanted.groups), query=wanted.query, status=wanted.status
     )
-    return answer(page_by_id(found.select_related("heartbeat"), paging, device_shape))
+    return answer(page(found.select_related("heartbeat"), paging, device_shape))
 
 
 @router.get("/devices/{device_id}", response={200: DeviceOut, **PROBLEMS}, summary="Show a device")

@@ -18,6 +18,8 @@ from deployments.rules import forecast
 from deployments.rules.options import DeploymentOptions, problems
 from deployments.rules.states import LIVE, REASONS
 from devices.selection import Target
+from mdm import paging
+from mdm.paging import Paging
 from mdm.people import Actor
 from mdm.problems import Invalid, NotFound
 
@@ -73,7 +75,7 @@ def make(
         answer |= _outlook(version, options, answer, now, largest)
         answer |= {"rollback": _rollback(run, version, options)}
         DryRun.objects.filter(pk=run.pk).update(resolved=answer["resolved"], result=answer)
-    return answer | {"devices": _devices(run.pk, 0, SHOWN)}
+    return answer | {"devices": [_device(row) for row in devices_of(run)[:SHOWN]]}
 
 
 def _forget(actor: Actor, dry_run_id: int) -> None:
@@ -200,15 +202,9 @@ def find(dry_run_id: int, now: datetime, *, lock: bool = False) -> DryRun:
     return run
 
 
-def devices_page(actor: Actor, dry_run_id: int, page: int, page_size: int) -> dict[str, Any]:
+def devices_page(actor: Actor, dry_run_id: int, wanted: Paging) -> dict[str, Any]:
     actor.require(MAY_LOOK)
-    run = find(dry_run_id, timezone.now())
-    return {
-        "items": _devices(run.pk, (page - 1) * page_size, page_size),
-        "count": run.resolved,
-        "page": page,
-        "page_size": page_size,
-    }
+    return paging.page(devices_of(find(dry_run_id, timezone.now())), wanted, _device)
 
 
 def devices_of(run: DryRun, classification: str = "", reason: str = "") -> QuerySet[DryRunDevice]:
@@ -219,20 +215,12 @@ def devices_of(run: DryRun, classification: str = "", reason: str = "") -> Query
     return rows.filter(reason=reason) if reason else rows
 
 
-def _devices(dry_run_id: int, offset: int, limit: int) -> list[dict[str, Any]]:
-    rows = (
-        DryRunDevice.objects.filter(dry_run_id=dry_run_id)
-        .order_by("id")
-        .values_list("device_id", "device__alias", "classification", "reason", "observed", "required")
-    )
-    return [
-        {
-            "device_id": device_id,
-            "alias": alias,
-            "class": classification,
-            "reason": reason or None,
-            "observed": observed or None,
-            "required": required or None,
-        }
-        for device_id, alias, classification, reason, observed, required in rows[offset : offset + limit]
-    ]
+def _device(row: DryRunDevice) -> dict[str, Any]:
+    return {
+        "device_id": row.device_id,
+        "alias": row.device.alias,
+        "class": row.classification,
+        "reason": row.reason or None,
+        "observed": row.observed or None,
+        "required": row.required or None,
+    }

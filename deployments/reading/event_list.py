@@ -7,12 +7,14 @@ from django.db.models import Q
 
 from deployments.models import DeploymentEvent
 from deployments.reading.summary import find
+from mdm import paging
+from mdm.paging import Paging
 
 LATEST: Final = 15
 
 
 def page(
-    deployment_id: int, *, device_id: int | None = None, level: str = "", page: int = 1, page_size: int = 50
+    deployment_id: int, wanted: Paging, *, device_id: int | None = None, level: str = ""
 ) -> dict[str, Any]:
     """NotFound."""
     find(deployment_id)
@@ -21,13 +23,7 @@ def page(
         events = events.filter(device_id=device_id)
     if level:
         events = events.filter(level=level)
-    start = (page - 1) * page_size
-    return {
-        "items": [_shape(event) for event in events[start : start + page_size]],
-        "count": events.count(),
-        "page": page,
-        "page_size": page_size,
-    }
+    return paging.page(events, wanted, _shape)
 
 
 def _shape(event: DeploymentEvent) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from deployments.reading import moment, shared_numbers
 from deployments.rules.headline import state_words
 from deployments.rules.options import DeploymentOptions
 from deployments.rules.states import REASONS, DeploymentStatus, TaskStatus
+from mdm.paging import Paging, page_at_once
 from mdm.problems import NotFound
 
 _NUMBERS: Final = f"""SELECT status, ended, reason, count(*) FROM (
@@ -217,7 +218,7 @@ def terms_of(deployment: Deployment) -> Terms:
     return terms(deployment, options, measures.measure(deployment, options), timezone.now())
 
 
-def deployments_page(status: str, package: str, page: int, page_size: int) -> dict[str, Any]:
+def deployments_page(status: str, package: str, paging: Paging) -> dict[str, Any]:
     """Newest first, each with its header and its counts by status."""
     related = ("apk", "to_version__apk", "from_version", "created_by", "killed_by", "approved_by", "target")
     found = Deployment.objects.select_related(*related).order_by("-id")
@@ -225,14 +226,15 @@ def deployments_page(status: str, package: str, page: int, page_size: int) -> di
         found = found.filter(status=status)
     if package:
         found = found.filter(apk__package_name=package)
-    start = (page - 1) * page_size
-    shown_here = list(found[start : start + page_size])
-    counts = counts_by_status([deployment.pk for deployment in shown_here])
-    items = [
+    return page_at_once(found, paging, _listed, newest_first=True)
+
+
+def _listed(deployments: list[Deployment]) -> list[dict[str, Any]]:
+    counts = counts_by_status([deployment.pk for deployment in deployments])
+    return [
         header(deployment) | {"rollback": _listed_rollback(deployment), "counts": counts[deployment.pk]}
-        for deployment in shown_here
+        for deployment in deployments
     ]
-    return {"items": items, "count": found.count(), "page": page, "page_size": page_size}
 
 
 def _listed_rollback(deployment: Deployment) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from deployments.engine.eligibility import REASON_OF_MANY, Terms, shown
 from deployments.models import Deployment
 from deployments.reading import summary
 from deployments.rules.states import TaskStatus
+from mdm.paging import Paging, cursor, cut, paged
 from mdm.problems import Invalid
 
 FIELDS: Final = (
@@ -89,35 +90,21 @@ class Filter:
 
 
 ANY: Final = Filter()
+_FIRST: Final = Paging()
 
 
 def page(
-    deployment_id: int,
-    *,
-    status: str = "",
-    reason: str = "",
-    query: str = "",
-    page: int = 1,
-    page_size: int = 50,
-    after: int | None = None,
+    deployment_id: int, paging: Paging = _FIRST, *, status: str = "", reason: str = "", query: str = ""
 ) -> dict[str, Any]:
-    """By page, or with `after` (the id of the last row seen, 0 = from the start) by keyset. NotFound."""
+    """By page, or with `after` by keyset. NotFound."""
     deployment = summary.find(deployment_id)
     wanted, terms = Filter(status, reason, query), summary.terms_of(deployment)
-    total = count(deployment, terms, wanted)
-    if after is None:
-        rows = _fetch(deployment, terms, wanted, _SLICE, limit=page_size, offset=(page - 1) * page_size)
-        more: dict[str, Any] = {}
-    else:
-        rows = _keyset(deployment, terms, wanted, after, page_size)
-        more = {"next_after": rows[-1][0] if len(rows) == page_size else None}
-    return {
-        "items": [_shape(row) for row in rows],
-        "count": total,
-        "page": page,
-        "page_size": page_size,
-        **more,
-    }
+    total, limit = count(deployment, terms, wanted), paging.page_size
+    if paging.after is None:
+        found = rows(deployment, terms, wanted, limit=limit, offset=paging.rows.start)
+        return paged(found, total, paging)
+    items, more = cut(_keyset(deployment, terms, wanted, cursor(paging.after), limit + 1), limit)
+    return paged(map(_shape, items), total, paging) | {"next_after": str(items[-1][0]) if more else None}
 
 
 def rows(

@@ -60,7 +60,7 @@ class AlertFilter(BaseModel):
 def list_alerts(request: HttpRequest, wanted: Query[AlertFilter], paging: Query[Paging]) -> HttpResponse:
     """Newest first."""
     states = [wanted.state] if wanted.state else []
-    return answer(page(alerts.listed(actor_of(request), states), paging, Alert.facts))
+    return answer(page(alerts.listed(actor_of(request), states), paging, Alert.facts, newest_first=True))
 
 
 @router.post(

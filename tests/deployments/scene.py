@@ -19,6 +19,7 @@ from devices.inventory import HeartbeatIn
 from devices.models import Device, Heartbeat
 from devices.selection import Target
 from devices.tokens import DeviceCredential
+from mdm.paging import Paging
 from mdm.people import Actor
 
 PACKAGE = "com.nexmdm"
@@ -153,7 +154,7 @@ def task(deployment: Deployment, device: Device) -> DeploymentTask:
 
 def reason(deployment: Deployment, device: Device) -> str | None:
     """As every page, the API and the CSV show it."""
-    rows = task_list.page(deployment.pk, page_size=500)["items"]
+    rows = task_list.page(deployment.pk, Paging(page_size=500))["items"]
     (found,) = [row["reason"] for row in rows if row["device_id"] == device.pk]
     return found
 

@@ -31,6 +31,7 @@ from deployments.rules.states import IN_FLIGHT, LIVE, REASONS, TERMINAL
 from devices import changes
 from devices.models import Device, Heartbeat
 from devices.signals import device_re_enrolled
+from mdm.paging import Paging
 from mdm.people import Actor
 from mdm.problems import Problem
 from tests.deployments import scene
@@ -267,7 +268,7 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def everybody_has_a_reason_or_needs_none(self) -> None:
         for deployment in self.deployments:
-            for row in task_list.page(deployment.pk, page_size=500)["items"]:
+            for row in task_list.page(deployment.pk, Paging(page_size=500))["items"]:
                 if row["status"] in ("sending", "installing", "succeeded"):
                     assert row["reason"] is None
                 else:
