@@ -32,6 +32,7 @@ NO_TASK: Final = """(SELECT 0::bigint AS id, 'queued'::text AS status, false AS 
 _APP: Final = "(d.current_versions -> %(package)s)"
 INSTALLED_CODE: Final = f"({_APP} ->> 'version_code')::bigint"
 _ZONE: Final = "COALESCE(NULLIF(d.tz, ''), %(server_tz)s)"
+OUTSIDE_WINDOW: Final = f"%(all_closed)s OR {_ZONE} = ANY(%(closed_zones)s::text[])"
 
 # One device at a time: a lookup by index. Many at once: one grouped pass that is hashed.
 BUDGET_OF_ONE: Final = """(SELECT count(*) FROM deployment_attempt a WHERE a.device_id = d.id
@@ -74,7 +75,7 @@ CONDITIONS: Final[dict[str, str]] = {
     "device_hold": "d.hold_until > %(now)s",
     "canary_gate": "%(canary_closed)s AND NOT t.is_canary",
     "in_other_deployment": "{other}",
-    "outside_window": f"%(all_closed)s OR {_ZONE} = ANY(%(closed_zones)s::text[])",
+    "outside_window": OUTSIDE_WINDOW,
     "backoff": "t.status <> 'skipped' AND t.next_run_at > %(now)s",
     "offline": "h.received_at IS NULL OR h.received_at < %(online_since)s",
     "no_wifi": "%(wifi_only)s AND h.network NOT IN ('wifi', 'ethernet')",

@@ -12,7 +12,7 @@ from django.db import connection
 
 from deployments import audit
 from deployments.engine import eligibility, spread
-from deployments.engine.eligibility import REASON_OF_MANY, REASON_OF_ONE, Terms
+from deployments.engine.eligibility import OUTSIDE_WINDOW, REASON_OF_MANY, REASON_OF_ONE, Terms
 from deployments.models import Deployment, DeploymentTarget
 from deployments.rules.states import ENDING, MISSES
 from mdm.people import SYSTEM
@@ -41,9 +41,11 @@ NEXT: Final = f"""WITH next AS MATERIALIZED (SELECT t.id
     WHERE t.deployment_id = %(id)s AND {_WAITING} AND (t.next_run_at IS NULL OR t.next_run_at <= %(now)s)
     ORDER BY {PUSH_ORDER} LIMIT %(limit)s OFFSET %(offset)s)"""
 # The same without a look at every task: who comes before the rest, and of the rest those that were seen most
-# recently in the whole fleet. Finds too few where most of these have had their turn; NEXT knows then.
-_NEXT_RECENT: Final = f"""WITH recent AS MATERIALIZED (SELECT device_id FROM heartbeat
-    ORDER BY received_at DESC NULLS LAST LIMIT %(recent)s),
+# recently in the whole fleet and whose window is open. Finds too few where most of these have had their turn;
+# NEXT knows then.
+_NEXT_RECENT: Final = f"""WITH recent AS MATERIALIZED (SELECT h.device_id FROM heartbeat h
+    JOIN device d ON d.id = h.device_id WHERE NOT ({OUTSIDE_WINDOW})
+    ORDER BY h.received_at DESC NULLS LAST LIMIT %(recent)s),
 near AS MATERIALIZED (SELECT id FROM deployment_task WHERE deployment_id = %(id)s AND is_canary
     UNION SELECT id FROM deployment_task WHERE deployment_id = %(id)s AND failures > 0
     UNION SELECT id FROM recent JOIN deployment_task USING (device_id) WHERE deployment_id = %(id)s),

@@ -7,7 +7,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from deployments import tick
-from deployments.engine import reaper
+from deployments.engine import dispatch, reaper, turns
+from deployments.locking import locked
 from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent, DeploymentTask
 from deployments.operations import lifecycle
 from devices.models import Device
@@ -49,6 +50,42 @@ def test_without_room_nobodys_turn_has_come() -> None:
     scene.report(deployment, fleet[0], "succeeded")
     tick.advance(deployment.pk)
     assert _statuses(deployment, fleet) == ["succeeded", "skipped"]
+
+
+def _motley(count: int) -> list[Device]:
+    """Seen in another order than made, every second one in a zone whose night it is."""
+    now, zones = timezone.now(), ("UTC", "Asia/Tokyo")
+    return [
+        scene.devices(1, tz=zones[index % 2], beat={"received_at": now - timedelta(seconds=index * 7 % 60)})[
+            0
+        ]
+        for index in range(count)
+    ]
+
+
+def test_who_was_seen_most_recently_is_found_without_a_look_at_every_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin = timezone.now() - timedelta(hours=1)
+    hours = {"start": f"{begin:%H:%M}", "end": f"{begin + timedelta(hours=2):%H:%M}", "tz": "device"}
+    days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    deployment = scene.start(_motley(60), concurrency=8, window=hours | {"days": days})
+    tasks = DeploymentTask.objects.filter(deployment=deployment).order_by("id")
+    for index, task in enumerate(tasks):
+        tasks.filter(pk=task.pk).update(agent_skips=index % 11 == 0, failures=index % 9 == 4, attempt=1)
+    monkeypatch.setattr(turns, "CHUNKS", (20, 30, 60))
+
+    def chosen(fleet_is_large: bool) -> list[int]:
+        monkeypatch.setattr(turns, "MANY_TARGETS", 1 if fleet_is_large else 1_000)
+        with locked(deployment.pk) as held:
+            now = dispatch.turn(held)
+            assert now is not None
+            recent = turns._next_recent(deployment, now.terms, 20)
+            assert len(recent) == (20 if fleet_is_large else 0)
+            return [each.task_id for each in turns.ready_in_order(deployment, now.terms, 8)]
+
+    assert len(chosen(fleet_is_large=True)) == 8
+    assert chosen(fleet_is_large=True) == chosen(fleet_is_large=False)
 
 
 def test_held_devices_are_passed_over() -> None:
