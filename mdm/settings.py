@@ -184,7 +184,7 @@ else:
 DATABASES: dict[str, Any] = {
     "default": {
         **DATABASE_CONFIG,
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "mdm.postgresql",  # health checks without a round trip
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,
     },
