@@ -18,6 +18,7 @@ TOPICS: Final = (
     "ticking",
     "summaries",
     "pages",
+    "tabs",
     "lists",
     "metrics",
     "auditing-sealing_beside",

@@ -16,12 +16,13 @@ class Request:
     path: str
     token: str
     body: dict[str, Any] | None = None
+    cookie: str = ""
 
     def encoded(self) -> bytes:
         body = json.dumps(self.body).encode() if self.body is not None else b""
         head = (
             f"{self.method} {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {self.token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Cookie: {self.cookie}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
 
@@ -103,9 +104,14 @@ def one(port: int, request: Request, *, parsed: bool = True) -> tuple[int, Any, 
 
 
 async def beating(
-    port: int, requests: Sequence[Request], per_second: float, heard: Callable[..., Any]
+    port: int,
+    requests: Sequence[Request],
+    per_second: float,
+    heard: Callable[..., Any],
+    took: list[float] | None = None,
 ) -> None:
-    """One request after the other at this pace, on eight connections, whether or not answers keep up."""
+    """One request after the other at this pace, on eight connections, whether or not answers keep up; `took`
+    receives how long each was under way, in seconds."""
     lines: asyncio.Queue[Line] = asyncio.Queue()
     for _ in range(8):
         lines.put_nowait(Line(port))
@@ -113,16 +119,21 @@ async def beating(
     asked: set[asyncio.Task[None]] = set()
     for number, request in enumerate(requests):
         await asyncio.sleep(max(0.0, begun + number / per_second - time.perf_counter()))
-        task = asyncio.create_task(_beat(lines, request, heard))
+        task = asyncio.create_task(_beat(lines, request, heard, took))
         asked.add(task)
         task.add_done_callback(asked.discard)
     await asyncio.gather(*asked)
 
 
-async def _beat(lines: asyncio.Queue[Line], request: Request, heard: Callable[..., Any]) -> None:
+async def _beat(
+    lines: asyncio.Queue[Line], request: Request, heard: Callable[..., Any], took: list[float] | None
+) -> None:
     line = await lines.get()
+    begun = time.perf_counter()
     try:
         status, body = await line.ask(request.encoded())
     finally:
         lines.put_nowait(line)
-    heard(request, status, json.loads(body))
+    if took is not None:
+        took.append(time.perf_counter() - begun)
+    heard(request, status, json.loads(body) if body.startswith(b"{") else body)
