@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 import devices.fcm  # noqa: F401 - once, before the forks, instead of in each of them
-from deployments import audit, tasks
+from deployments import audit, tasks, tick
 from deployments.engine import (
     attempts,
     bell,
@@ -19,7 +19,6 @@ from deployments.engine import (
     planner,
     pushing,
     reaper,
-    tick,
 )
 from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent, DeploymentTask, FleetSwitch
 from deployments.operations import fleet_switch, lifecycle
