@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from django.db.models import OuterRef, QuerySet
 from django.utils import timezone
 
 from deployments import audit
@@ -67,8 +66,5 @@ def _check(first: Deployment, expected_status: str | None) -> None:
 
 def tried_by(deployment_id: int) -> int | None:
     """The deployment that has tried this one again."""
-    return tries(deployment_id).first()
-
-
-def tries(deployment_id: int | OuterRef) -> QuerySet[Deployment, int]:
-    return Deployment.objects.filter(retry_of=deployment_id).order_by("-id").values_list("id", flat=True)
+    tries = Deployment.objects.filter(retry_of=deployment_id)
+    return tries.order_by("-id").values_list("id", flat=True).first()

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.db import connection
-from django.db.models import OuterRef, QuerySet
 
 from apks import allowlist
 from apks.models import ApkVersion
@@ -25,7 +24,7 @@ from mdm.problems import Conflict, Invalid
 
 PERMISSION: Final = "deployments.rollback_deployment"
 NOT_TRIPPED: Final = "Rollback is offered once the canary has failed or the failure limit is exceeded."
-_OVER: Final = (DeploymentStatus.CANCELED, DeploymentStatus.FAILED)
+OVER: Final = (DeploymentStatus.CANCELED, DeploymentStatus.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +60,8 @@ def offer(deployment: Deployment) -> Offer:
 
 def done_by_which(deployment_id: int) -> int | None:
     """The rollback of this deployment that has not been canceled and has not failed."""
-    return standing(deployment_id).first()
-
-
-def standing(deployment_id: int | OuterRef) -> QuerySet[Deployment, int]:
-    found = Deployment.objects.filter(rollback_of=deployment_id).exclude(status__in=_OVER)
-    return found.order_by("-id").values_list("id", flat=True)
+    found = Deployment.objects.filter(rollback_of=deployment_id).exclude(status__in=OVER)
+    return found.order_by("-id").values_list("id", flat=True).first()
 
 
 def why_not(deployment: Deployment, no_way: str, done_by: int | None) -> str:

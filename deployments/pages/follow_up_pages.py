@@ -11,7 +11,7 @@ from django.urls import reverse
 from deployments.models import Deployment
 from deployments.operations import retrying, rollback
 from deployments.operations.rollback import Consent, Offer
-from deployments.reading import summary
+from deployments.reading import finding
 from deployments.rules.states import TERMINAL
 from mdm.admin_site import Act, act_page, person, refuse
 from mdm.problems import Problem
@@ -147,7 +147,7 @@ def retry(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> Ht
 
 def _found(deployment_id: int) -> Deployment:
     try:
-        return summary.find(deployment_id)
+        return finding.find(deployment_id)
     except Problem as problem:
         refuse(problem)
         raise

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from deployments.models import DeploymentAttempt, DeploymentEvent, DeploymentTask
 from deployments.pages import device_checks, device_table
-from deployments.reading import summary
+from deployments.reading import finding
 
 SENDS: Final = 10
 EVENTS: Final = 10
@@ -14,7 +14,7 @@ EVENTS: Final = 10
 
 def show(deployment_id: int, task_id: int) -> dict[str, Any] | None:
     """What the drawer shows; None where the deployment has no such task. NotFound."""
-    deployment = summary.find(deployment_id)
+    deployment = finding.find(deployment_id)
     task = DeploymentTask.objects.select_related("device").filter(pk=task_id, deployment=deployment).first()
     rows = device_table.some(deployment, [task_id]) if task else []
     if task is None or not rows:

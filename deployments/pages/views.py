@@ -18,7 +18,7 @@ from django.views.decorators.cache import never_cache
 from deployments.models import Deployment
 from deployments.operations import beginning, rollback
 from deployments.pages import details, device_table, follow_up_pages, one_device
-from deployments.reading import event_list, summary, task_list
+from deployments.reading import event_list, finding, task_list
 from deployments.reading.export import csv_response
 from deployments.reading.task_list import Filter
 from deployments.rules import option_words
@@ -35,7 +35,7 @@ MAX_PAGE: Final = 1_000_000
 def found(deployment_id: int) -> Deployment:
     """Django's 404 where there is none."""
     try:
-        return summary.find(deployment_id)
+        return finding.find(deployment_id)
     except Problem as problem:
         refuse(problem)
         raise

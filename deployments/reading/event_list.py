@@ -6,7 +6,7 @@ from typing import Any, Final
 from django.db.models import Q
 
 from deployments.models import DeploymentEvent
-from deployments.reading.summary import find
+from deployments.reading.finding import find
 from mdm import paging
 from mdm.paging import Paging
 

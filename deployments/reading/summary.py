@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db import connection
-from django.db.models import Count, OuterRef, Subquery
+from django.db.models import Count
 from django.utils import timezone
 
 from apks.models import ApkVersion
@@ -14,14 +14,14 @@ from deployments.engine import eligibility, measures, spread
 from deployments.engine.eligibility import REASON_OF_MANY, Terms, shown
 from deployments.engine.measures import Measures
 from deployments.models import Deployment, DeploymentTask, FleetSwitch
-from deployments.operations import approval, retrying, rollback, way_back
+from deployments.operations import approval, rollback, way_back
 from deployments.operations.way_back import WayBack
 from deployments.reading import moment, shared_numbers
+from deployments.reading.finding import find
 from deployments.rules.headline import state_words
 from deployments.rules.options import DeploymentOptions
 from deployments.rules.states import REASONS, DeploymentStatus, TaskStatus
 from mdm.paging import Paging, page_at_once
-from mdm.problems import NotFound
 
 _NUMBERS: Final = f"""SELECT status, ended, reason, count(*) FROM (
     SELECT t.status, t.finished_at IS NOT NULL AS ended, {shown(REASON_OF_MANY)} AS reason FROM deployment_task t
@@ -50,27 +50,6 @@ def _links(deployment: Any, way: Mapping[str, Any]) -> dict[str, Any]:
         "rolled_back_by": done_by,
         "retried_by": deployment.retried_by,
     }
-
-
-def find(deployment_id: int) -> Deployment:
-    related = (
-        "apk",
-        "to_version__apk",
-        "from_version",
-        "created_by",
-        "killed_by",
-        "approved_by",
-        "target",
-        "numbers",
-    )
-    linked = Deployment.objects.annotate(
-        rolled_back_by=Subquery(rollback.standing(OuterRef("pk"))[:1]),
-        retried_by=Subquery(retrying.tries(OuterRef("pk"))[:1]),
-    )
-    deployment = linked.select_related(*related).filter(pk=deployment_id).first()
-    if deployment is None:
-        raise NotFound("There is no such deployment.")
-    return deployment
 
 
 def header(deployment: Deployment) -> dict[str, Any]:

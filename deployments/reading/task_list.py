@@ -9,7 +9,7 @@ from django.db import connection
 
 from deployments.engine.eligibility import REASON_OF_MANY, Terms, shown
 from deployments.models import Deployment
-from deployments.reading import summary
+from deployments.reading import finding, summary
 from deployments.rules.states import TaskStatus
 from mdm.paging import Paging, cursor, cut, paged
 from mdm.problems import Invalid
@@ -97,7 +97,7 @@ def page(
     deployment_id: int, paging: Paging = _FIRST, *, status: str = "", reason: str = "", query: str = ""
 ) -> dict[str, Any]:
     """By page, or with `after` by keyset. NotFound."""
-    deployment = summary.find(deployment_id)
+    deployment = finding.find(deployment_id)
     wanted, terms = Filter(status, reason, query), summary.terms_of(deployment)
     total, limit = count(deployment, terms, wanted), paging.page_size
     if paging.after is None:
@@ -142,7 +142,7 @@ def csv_rows(
     deployment_id: int, *, status: str = "", reason: str = "", query: str = ""
 ) -> Iterator[list[str]]:
     """Without the header; one row per task, in the order of the list, in constant memory."""
-    deployment = summary.find(deployment_id)
+    deployment = finding.find(deployment_id)
     wanted, after = Filter(status, reason, query), 0
     while rows := _keyset(deployment, summary.terms_of(deployment), wanted, after, CSV_CHUNK):
         yield from ([_cell(value) for value in row] for row in rows)

@@ -5,14 +5,14 @@ import pytest
 from deployments import tick
 from deployments.models import Deployment
 from deployments.pages import device_table
-from deployments.reading import summary, task_list
+from deployments.reading import finding, summary, task_list
 from tests.deployments import scene
 
 pytestmark = pytest.mark.django_db
 
 
 def _row(deployment: Deployment) -> dict[str, object]:
-    found = summary.find(deployment.pk)
+    found = finding.find(deployment.pk)
     shown = device_table.page(found, summary.numbers(found), task_list.Filter(), 1)
     return dict(shown["rows"][0])
 

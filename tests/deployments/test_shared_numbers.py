@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from deployments.models import Deployment, DeploymentNumbers
 from deployments.operations import lifecycle
-from deployments.reading import shared_numbers, summary
+from deployments.reading import finding, shared_numbers, summary
 from tests.deployments import crowd, scene
 
 pytestmark = pytest.mark.django_db
@@ -24,7 +24,7 @@ class Counter:
 
 
 def _look(deployment: Deployment, count: Counter) -> dict[str, Any]:
-    return shared_numbers.fresh(summary.find(deployment.pk), count)
+    return shared_numbers.fresh(finding.find(deployment.pk), count)
 
 
 def _age(deployment: Deployment, *, counted: float, wanted: float) -> None:
