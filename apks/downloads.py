@@ -14,6 +14,7 @@ from django.core.files.storage import default_storage
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
+from django.views.decorators.csrf import csrf_exempt
 
 from apks.artifacts import read_signed
 from apks.byte_range import Span, Unsatisfiable, may_resume, requested_span
@@ -45,6 +46,7 @@ class RangeNotSatisfiable(Problem):
     slug = "range_not_satisfiable"
 
 
+@csrf_exempt  # so that a wrong method is told so, and not that a cookie is missing
 def serve_artifact(request: HttpRequest, sha256: str) -> HttpResponseBase:
     """GET and HEAD. 403 expired, tampered, device not active or version withdrawn; 404, 405, 412, 416, 429."""
     try:

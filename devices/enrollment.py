@@ -208,5 +208,5 @@ def _union(ours: Iterable[str], theirs: Iterable[str]) -> list[str]:
 
 
 def demo_enrollment_tokens(wanted: Mapping[str, Mapping[str, Iterable[str]]]) -> dict[str, str]:
-    """A fresh token for each name, with its `groups` and `tags`, for the simulated fleet of a demo."""
+    """A fresh token for each name, with its `groups` and `tags`, for the simulated fleet of a demo or a trial."""
     return {name: enrollment_tokens.for_demo(**labels) for name, labels in wanted.items()}

@@ -2,10 +2,18 @@
 
 import ipaddress
 import re
-from typing import NoReturn
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+
+MOST: Final = 2**31 - 1
+YES: Final = frozenset({"1", "true", "yes", "on"})
+DATABASE_EXAMPLE: Final = "postgres://user:password@host:5432/name"
+EMAIL_EXAMPLE: Final = "smtp+tls://user:password@host:587"
+NO: Final = frozenset({"0", "false", "no", "off"})
 
 
 def is_loopback(host: str) -> bool:
@@ -18,6 +26,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def in_url(host: str) -> str:
+    """As a host stands in an address: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 def checked_public_url(url: str, *, production: bool) -> str:
     """`url` without a slash at its end; plain http only for this machine once the database is a real one."""
     parts = urlsplit(url)
@@ -26,6 +39,28 @@ def checked_public_url(url: str, *, production: bool) -> str:
     if production and parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         refuse("PUBLIC_URL must be https: agents and operators send secrets to it.")
     return url.rstrip("/")
+
+
+def read_url(name: str, example: str, url: str, read: Callable[[str], Any]) -> dict[str, Any]:
+    """What `read` makes of the address. Whatever it raises or lacks, people are told which setting is wrong."""
+    try:
+        return dict(read(url))
+    except (ImproperlyConfigured, KeyError, ValueError):
+        refuse(f"{name} must look like {example}.")  # not what it is: it may hold a password
+
+
+def checked_database_url(url: str) -> str:
+    """PostgreSQL, with the name of a database."""
+    if not re.match(r"(postgres|postgresql|psql|pgsql)://[^/]*/[^/]", url):
+        refuse(f"DATABASE_URL must look like {DATABASE_EXAMPLE}.")
+    return url
+
+
+def checked_env_file(path: Path) -> Path:
+    """A file that was asked for by name is there."""
+    if not path.is_file():
+        refuse(f"ENV_FILE names {path}, and there is no such file.")
+    return path
 
 
 def checked_fcm_endpoint(url: str) -> str:
@@ -59,11 +94,19 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def whole_number(name: str, text: str, least: int) -> int:
-    """The number that `text` writes, not below `least`."""
-    if not text.isascii() or not text.lstrip("+").isdigit() or int(text) < least:
-        refuse(f"{name} must be a whole number of at least {least}, not {text!r}.")
+def whole_number(name: str, text: str, least: int, most: int = MOST) -> int:
+    """The number that `text` writes, not below `least` nor above `most`."""
+    if not re.fullmatch("[0-9]{1,10}", text) or not least <= int(text) <= most:
+        bounds = f"of at least {least}" if most == MOST else f"from {least} to {most}"
+        refuse(f"{name} must be a whole number {bounds}, not {text!r}.")
     return int(text)
+
+
+def yes_or_no(name: str, text: str) -> bool:
+    """What `text` says in one of the usual ways."""
+    if text.lower() not in YES | NO:
+        refuse(f"{name} must be 1 or 0, not {text!r}.")
+    return text.lower() in YES
 
 
 def decimal_number(name: str, text: str) -> float:

@@ -4,13 +4,18 @@ import os
 import secrets
 from pathlib import Path
 
+from mdm.environment import refuse
+
 
 def stored_secret_key(data_dir: Path) -> str:
     """The key in `data_dir/secret_key`, made with mode 0600 at the first call."""
     path = data_dir / "secret_key"
-    if not path.exists():
-        _store(path, secrets.token_urlsafe(48))
-    return path.read_text().strip()
+    try:
+        if not path.exists():
+            _store(path, secrets.token_urlsafe(48))
+        return path.read_text().strip()
+    except OSError as error:
+        refuse(f"DATA_DIR {data_dir} cannot be used: {error.strerror}.")
 
 
 def _store(path: Path, key: str) -> None:

@@ -10,28 +10,38 @@ from csp.constants import NONE, SELF
 
 from mdm.embedded_postgres import DATABASE, USER, socket_folder
 from mdm.environment import (
+    DATABASE_EXAMPLE,
+    EMAIL_EXAMPLE,
+    MOST,
+    checked_database_url,
     checked_download_url,
+    checked_env_file,
     checked_fcm_endpoint,
     checked_public_url,
     checked_sha256,
     checked_webhook,
     decimal_number,
+    in_url,
     networks,
     one_of,
+    read_url,
     refuse,
     whole_number,
+    yes_or_no,
 )
 from mdm.secret_key import stored_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-if env_file := os.environ.get("ENV_FILE", ".env"):
-    environ.Env.read_env(BASE_DIR / env_file)
+if named := os.environ.get("ENV_FILE", ""):
+    environ.Env.read_env(checked_env_file(BASE_DIR / named))
+elif "ENV_FILE" not in os.environ:
+    environ.Env.read_env(BASE_DIR / ".env")
 env = environ.Env()
 env.ENVIRON = {name: value for name, value in os.environ.items() if value}  # empty means the default
 
 
-def number(name: str, default: int, least: int = 0) -> int:
-    return whole_number(name, env.str(name, str(default)), least)
+def number(name: str, default: int, least: int = 0, most: int = MOST) -> int:
+    return whole_number(name, env.str(name, str(default)), least, most)
 
 
 def decimal(name: str, default: str) -> float:
@@ -40,7 +50,7 @@ def decimal(name: str, default: str) -> float:
 
 # --- Where it listens, where it keeps things -------------------------------------------------------------
 HOST = env.str("HOST", "127.0.0.1")
-PORT = number("PORT", 8000, least=1)
+PORT = number("PORT", 8000, least=1, most=65_535)
 DATA_DIR = (BASE_DIR / env.str("DATA_DIR", "var")).resolve()
 DATABASE_URL = env.str("DATABASE_URL", "")
 EMBEDDED = not DATABASE_URL
@@ -50,7 +60,7 @@ DEBUG = False
 PUBLIC_URL = env.str("PUBLIC_URL", "")
 if not EMBEDDED and not PUBLIC_URL:
     refuse("PUBLIC_URL is required when DATABASE_URL is set.")
-PUBLIC_URL = checked_public_url(PUBLIC_URL or f"http://{HOST}:{PORT}", production=not EMBEDDED)
+PUBLIC_URL = checked_public_url(PUBLIC_URL or f"http://{in_url(HOST)}:{PORT}", production=not EMBEDDED)
 PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or ""
 SECURE = PUBLIC_URL.startswith("https://")
 
@@ -60,7 +70,7 @@ if not EMBEDDED and not SECRET_KEY:
 SECRET_KEY = SECRET_KEY or stored_secret_key(DATA_DIR)
 
 # --- What is started -------------------------------------------------------------------------------------
-DEMO = env.bool("DEMO", EMBEDDED)
+DEMO = yes_or_no("DEMO", env.str("DEMO", "1" if EMBEDDED else "0"))
 FLEET = number("FLEET", 25 if DEMO else 0)
 CORE_AGENTS = number("CORE_AGENTS", 3 if DEMO else 0)
 ADMIN_PASSWORD = env.str("ADMIN_PASSWORD", "")
@@ -86,7 +96,9 @@ APPROVAL_ABOVE = number("APPROVAL_ABOVE", 0)
 # The first seals the audit log, the others check older seals; empty = derived from SECRET_KEY.
 AUDIT_KEY = env.list("AUDIT_KEY", default=[])
 
-EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
+EMAIL_CONFIG = read_url(
+    "EMAIL_URL", EMAIL_EXAMPLE, env.str("EMAIL_URL", "consolemail://"), env.email_url_config
+)
 EMAIL_BACKEND = EMAIL_CONFIG["EMAIL_BACKEND"]
 if EMAIL_BACKEND == "django.core.mail.backends.smtp.EmailBackend":
     EMAIL_BACKEND = "mdm.watch.mail.BoundedSmtp"
@@ -179,7 +191,9 @@ USE_TZ = True
 if EMBEDDED:
     DATABASE_CONFIG = {"NAME": DATABASE, "USER": USER, "HOST": str(socket_folder(DATA_DIR))}
 else:
-    DATABASE_CONFIG = env.db_url("DATABASE_URL")
+    DATABASE_CONFIG = read_url(
+        "DATABASE_URL", DATABASE_EXAMPLE, checked_database_url(DATABASE_URL), env.db_url_config
+    )
     DATABASE_CONFIG["HOST"] = unquote(DATABASE_CONFIG["HOST"] or "")  # a socket's folder, as %2Frun%2F…
 DATABASES: dict[str, Any] = {
     "default": {

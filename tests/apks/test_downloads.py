@@ -139,7 +139,8 @@ def test_what_the_client_has_already_is_not_sent_again(client: Client, url: str)
     assert client.get(url, headers={"If-Match": '"other"'}).status_code == 412
 
 
-def test_only_reading_is_allowed(client: Client, url: str) -> None:
+def test_only_reading_is_allowed(url: str) -> None:
+    client = Client(enforce_csrf_checks=True)
     for method in ("post", "put", "patch", "delete", "options"):
         response = getattr(client, method)(url)
         assert problem(response) == (405, "method_not_allowed")

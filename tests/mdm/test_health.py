@@ -58,5 +58,5 @@ def test_a_database_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_they_are_only_read(client: Client, path: str) -> None:
-    assert client.post(path).status_code == 405
+def test_they_are_only_read(path: str) -> None:
+    assert Client(enforce_csrf_checks=True).post(path).status_code == 405

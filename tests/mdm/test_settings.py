@@ -5,14 +5,14 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
-from mdm.environment import checked_public_url, is_loopback
+from mdm.environment import checked_public_url, in_url, is_loopback, yes_or_no
 from mdm.secret_key import stored_secret_key
 from tests.mdm.instance import CHECKOUT
 
 
 def test_every_name_that_the_settings_read_is_documented() -> None:
     source = (CHECKOUT / "mdm" / "settings.py").read_text()
-    read = set(re.findall(r'(?:env\.\w+|number|decimal)\(\s*"([A-Z_]+)"', source))
+    read = set(re.findall(r'(?:env\.\w+|number|decimal|yes_or_no|read_url)\(\s*"([A-Z_]+)"', source))
     documented = set(re.findall(r"^#([A-Z_]+)=", (CHECKOUT / ".env.example").read_text(), re.MULTILINE))
     assert read == documented
     assert {"HOST", "FLEET", "ONLINE_WITHIN_MIN", "EMAIL_URL"} <= read
@@ -72,3 +72,15 @@ def test_an_oversized_body_is_refused(client: Client) -> None:
 @pytest.mark.django_db
 def test_a_host_that_is_not_ours_is_refused(client: Client) -> None:
     assert client.get("/admin/login/", headers={"host": "evil.example.com"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("1", True), ("on", True), ("TRUE", True), ("0", False), ("No", False)]
+)
+def test_yes_and_no_are_taken_in_the_usual_ways(text: str, meant: bool) -> None:
+    assert yes_or_no("DEMO", text) is meant
+
+
+def test_an_address_of_version_six_stands_in_brackets() -> None:
+    assert [in_url("::1"), in_url("127.0.0.1")] == ["[::1]", "127.0.0.1"]
+    assert checked_public_url(f"http://{in_url('::')}:8000", production=False) == "http://[::]:8000"

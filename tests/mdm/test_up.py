@@ -121,6 +121,9 @@ print(result(task, wait=20000) == 7)
 """
 
 
+REAL = {"PUBLIC_URL": "http://127.0.0.1:8000", "SECRET_KEY": "k" * 50}
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
@@ -134,7 +137,20 @@ print(result(task, wait=20000) == 7)
             "PUBLIC_URL must be https",
         ),
         ({"FCM_ENDPOINT": "https://fcm.example.com"}, "may only be a loopback address"),
-        ({"PORT": "http"}, "PORT must be a whole number"),
+        ({"PORT": "http"}, "PORT must be a whole number from 1 to 65535"),
+        ({"PORT": "65536"}, "PORT must be a whole number from 1 to 65535"),
+        ({"FLEET": "9999999999"}, "FLEET must be a whole number of at least 0"),
+        ({"DEMO": "maybe"}, "DEMO must be 1 or 0"),
+        ({"DATA_DIR": "/etc/passwd/var"}, "DATA_DIR /etc/passwd/var cannot be used: Not a directory."),
+        ({"EMAIL_URL": "mail.example.com"}, "EMAIL_URL must look like smtp+tls://"),
+        ({"EMAIL_URL": "smtp://mail.example.com:none"}, "EMAIL_URL must look like smtp+tls://"),
+        (REAL | {"DATABASE_URL": "nowhere"}, "DATABASE_URL must look like postgres://"),
+        (REAL | {"DATABASE_URL": "mysql://host/name"}, "DATABASE_URL must look like postgres://"),
+        (REAL | {"DATABASE_URL": "postgres://host"}, "DATABASE_URL must look like postgres://"),
+        (REAL | {"DATABASE_URL": "postgres://host:none/name"}, "DATABASE_URL must look like postgres://"),
+        ({"ENV_FILE": "/nonexistent/env"}, "ENV_FILE names /nonexistent/env, and there is no such file."),
+        ({"PUSH_TRANSPORT": "fcm"}, "GOOGLE_APPLICATION_CREDENTIALS"),
+        ({"HOST": "host.invalid"}, "Cannot listen on host.invalid"),
         ({"ONLINE_WITHIN_MIN": "soon"}, "ONLINE_WITHIN_MIN must be a positive number"),
         ({"POSTGRES_BIN": "/nonexistent"}, "PostgreSQL 15 or newer was not found"),
     ],
@@ -160,4 +176,12 @@ def test_a_command_beside_a_stopped_instance_says_so_in_one_sentence(tmp_path: P
     refused = manage("showmigrations", environment=environ(tmp_path, free_port()))
     assert refused.returncode != 0
     assert "is the instance running?" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_folder_that_the_database_cannot_have_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "postgres").write_text("in the way")
+    refused = manage("up", environment=environ(tmp_path, free_port()))
+    assert refused.returncode != 0
+    assert f"DATA_DIR {tmp_path} cannot be used" in refused.stderr
     assert "Traceback" not in refused.stderr

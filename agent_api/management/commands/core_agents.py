@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
-from agent_api.management.commands.fleet import device_count
+from agent_api.management.commands.fleet import device_count, makes_tokens
 from agent_api.simulator.wire import server_problem
 from devices.enrollment import demo_enrollment_tokens
 from mdm.agent_build import sim_command
@@ -45,11 +45,11 @@ class Command(BaseCommand):
 
 
 def enrollment_token(state: Path, devices: int) -> str:
-    """One for the devices that have no account yet; a demo makes it itself. Empty where it is not needed."""
+    """One for the devices that have no account yet; a demo or a trial makes it itself. Empty where it is not needed."""
     if len(list(state.glob("*/account.json"))) >= devices:
         return ""
     given = os.environ.get("FLEET_ENROLLMENT_TOKEN", "")
-    if given or not settings.DEMO:
+    if given or not makes_tokens():
         return given
     try:
         return demo_enrollment_tokens({NAME: LABELS})[NAME]

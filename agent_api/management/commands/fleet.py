@@ -26,6 +26,7 @@ from agent_api.simulator.statusline import Meter
 from agent_api.simulator.tokens import Fetch, NoToken
 from agent_api.simulator.wire import server_problem
 from devices.enrollment import demo_enrollment_tokens
+from mdm.environment import is_loopback
 
 STATUS_LINE_SEC = 5.0
 MOST_DEVICES = 20_000
@@ -45,7 +46,7 @@ class Command(BaseCommand):
             "--enrollment-token",
             default=os.environ.get("FLEET_ENROLLMENT_TOKEN", ""),
             metavar="T",
-            help="default: FLEET_ENROLLMENT_TOKEN; a demo makes its own (DEMO=1, same database)",
+            help="default: FLEET_ENROLLMENT_TOKEN; a demo or trial instance makes its own (same database)",
         )
         parser.add_argument("--seed", type=int, default=1, metavar="N", help="another seed, other devices")
 
@@ -97,7 +98,7 @@ def make_fleet(options: Mapping[str, Any]) -> SimulatedFleet:
     specs = script.cast(make_specs(options["devices"], options["seed"]), options["seed"])
     return SimulatedFleet(
         options["server"],
-        options["enrollment_token"] or demo_tokens(),
+        options["enrollment_token"] or own_tokens(),
         specs,
         seed=options["seed"],
         state=options["state"] or Path(settings.DATA_DIR) / "fleet.jsonl",
@@ -111,11 +112,17 @@ def is_own(server: str) -> bool:
     return parts.port == settings.PORT and parts.hostname in ("127.0.0.1", "localhost", "::1", settings.HOST)
 
 
-def demo_tokens() -> Fetch:
-    """Tokens out of the database of a demo, one for each shop and role."""
-    if not settings.DEMO:
+def makes_tokens() -> bool:
+    """Not where real devices can reach the instance: nobody gets simulated ones among them by mistake."""
+    return bool(settings.DEMO) or is_loopback(settings.PUBLIC_HOST)
+
+
+def own_tokens() -> Fetch:
+    """Tokens out of this instance's database, one for each shop and role."""
+    if not makes_tokens():
         raise CommandError(
-            "Give --enrollment-token or FLEET_ENROLLMENT_TOKEN: only a demo makes tokens of its own."
+            "Give --enrollment-token or FLEET_ENROLLMENT_TOKEN: only a demo, or an instance whose PUBLIC_URL is this"
+            " machine, makes tokens of its own."
         )
     wanted = {name: {"groups": profile.groups, "tags": profile.tags} for name, profile in PROFILES.items()}
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.checks import run_checks
 from django.core.management import get_commands
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from mdm.agent_build import sim_command
 from mdm.embedded_postgres import AlreadyOwnedError, EmbeddedPostgres
+from mdm.environment import in_url
 from mdm.first_start import prepare
 from mdm.lifeline import die_with_parent
 from mdm.part import Part
@@ -51,6 +53,7 @@ class Command(BaseCommand):
 
     def run(self) -> None:
         login = ""
+        refuse_what_no_part_would_take()
         if "web" in self.only:
             refuse_taken_port()
         if self.only != ["fleet"]:
@@ -75,6 +78,9 @@ class Command(BaseCommand):
             if len(self.only) == len(PARTS):
                 msg = f"{settings.DATA_DIR} has a running instance already; another needs its own DATA_DIR."
                 raise CommandError(msg) from None
+        except OSError as error:
+            msg = f"DATA_DIR {settings.DATA_DIR} cannot be used: {error.strerror}."
+            raise CommandError(msg) from None
         else:
             self.supervisor.database = database
 
@@ -123,8 +129,7 @@ class Command(BaseCommand):
 
 
 def address() -> str:
-    host = local_host()
-    return f"[{host}]:{settings.PORT}" if ":" in host else f"{host}:{settings.PORT}"
+    return f"{in_url(local_host())}:{settings.PORT}"
 
 
 def log_file(name: str) -> Path | None:
@@ -134,6 +139,13 @@ def log_file(name: str) -> Path | None:
     folder: Path = settings.DATA_DIR / "log"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{name}.log"
+
+
+def refuse_what_no_part_would_take() -> None:
+    """Each part checks this for itself; said here it is one sentence and not a part that starts again and again."""
+    wrong = [found.msg for found in run_checks() if found.is_serious()]
+    if wrong:
+        raise CommandError(" ".join(wrong))
 
 
 def refuse_taken_port() -> None:

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from agent_api.management.commands.fleet import demo_tokens
+from agent_api.management.commands.fleet import own_tokens
 from agent_api.simulator import PROFILES, parse_script
 from devices.models import EnrollmentToken
 from tests.agent_api.simulator.stand_in import StandIn
@@ -78,16 +78,23 @@ def test_what_cannot_be_is_refused_in_one_sentence(arguments: list[str], words: 
         call_command("fleet", *arguments, "--enrollment-token", "t")
 
 
-def test_outside_a_demo_a_token_must_be_given(settings: Settings) -> None:
+def test_where_real_devices_may_be_a_token_must_be_given(settings: Settings) -> None:
     settings.DEMO = False
-    with pytest.raises(CommandError, match="only a demo makes tokens of its own"):
+    settings.PUBLIC_HOST = "mdm.example.com"
+    with pytest.raises(CommandError, match="only a demo, or an instance whose PUBLIC_URL is this machine"):
         call_command("fleet")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_demo_makes_a_token_for_each_shop_and_role(settings: Settings) -> None:
-    settings.DEMO = True
-    tokens = asyncio.run(asyncio.to_thread(demo_tokens()))
+@pytest.mark.parametrize(
+    ("demo", "host"), [(True, "mdm.example.com"), (False, "127.0.0.1")], ids=["demo", "trial"]
+)
+def test_a_demo_or_a_trial_makes_a_token_for_each_shop_and_role(
+    demo: bool, host: str, settings: Settings
+) -> None:
+    settings.DEMO = demo
+    settings.PUBLIC_HOST = host
+    tokens = asyncio.run(asyncio.to_thread(own_tokens()))
     assert tokens.keys() == PROFILES.keys()
     made = {(tuple(token.groups), tuple(token.tags)) for token in EnrollmentToken.objects.all()}
     assert made == {(profile.groups, profile.tags) for profile in PROFILES.values()}
