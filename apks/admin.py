@@ -26,6 +26,7 @@ class PackageForm(forms.Form):
 class ApkAdmin(RecordAdmin):
     """The allowlist: only managed packages may be uploaded and deployed."""
 
+    in_menu = 21
     add_words = "Put a package on the allowlist"
     list_display = ("display_name", "package_name", "on_allowlist", "signer", "change")
     list_filter = ("managed",)
@@ -131,6 +132,7 @@ class WithdrawForm(forms.Form):
 class ApkVersionAdmin(RecordAdmin):
     """Versions are uploaded and withdrawn, nothing else about them changes."""
 
+    in_menu = 20
     add_words = "Upload an APK"
     list_display = ("app", "version", "state", "size", "min_sdk", "signer", "uploaded", "withdraw")
     list_display_links = ("version",)

@@ -88,6 +88,7 @@ class CountedList(ChangeList):
 
 @admin.register(Deployment)
 class DeploymentAdmin(RecordAdmin):
+    in_menu = 10
     list_display = ("name", "state", "progress", "created_by", "created", "finished")
     list_display_links = None
     list_filter = ("status", "paused_reason", "apk")
@@ -145,6 +146,7 @@ class DeploymentAdmin(RecordAdmin):
         pages = {
             "details": views.details_page,
             "pause": operator_acts.pause,
+            "explain": operator_acts.explain,
             "resume": operator_acts.resume,
             "approve": operator_acts.approve,
             "cancel": operator_acts.cancel,
@@ -177,6 +179,8 @@ class DeploymentAdmin(RecordAdmin):
 
 @admin.register(FleetSwitch)
 class FleetSwitchAdmin(RecordAdmin):
+    in_menu = 11
+
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         return switch_page.switch_page(request, self.admin_site)
 
@@ -255,6 +259,7 @@ class DeploymentAttemptAdmin(RecordAdmin):
 
 @admin.register(DeploymentEvent)
 class DeploymentEventAdmin(RecordAdmin):
+    in_menu = 12
     list_display = ("at", "deployment_id", "device", "level", "actor", "message")
     list_select_related = ("device",)
     list_filter = ("level",)

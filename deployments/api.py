@@ -151,9 +151,8 @@ def list_events(
 )
 def export(request: HttpRequest, deployment_id: DeploymentId, wanted: Query[TaskFilter]) -> HttpResponseBase:
     """One row per device, in the fields and order of the list; `X-Row-Count` says how many."""
-    return csv_response(
-        actor_of(request), deployment_id, status=wanted.status, reason=wanted.reason, query=wanted.query
-    )
+    filters = task_list.Filter(wanted.status, wanted.reason, wanted.query)
+    return csv_response(actor_of(request), deployment_id, filters)
 
 
 @router.post(

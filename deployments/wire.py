@@ -122,7 +122,10 @@ class TaskFilter(BaseModel):
     status: Annotated[str, Field(max_length=200)] = Field(
         default="", description="One or several, separated by commas."
     )
-    reason: Annotated[str, Field(max_length=100)] = ""
+    reason: Annotated[str, Field(max_length=100)] = Field(
+        default="",
+        description="A code; after `waiting:` or `ended:` only of devices that wait, or have ended.",
+    )
     query: Annotated[str, Field(max_length=200)] = Field(
         default="", description="Part of alias, serial or model, in any case."
     )

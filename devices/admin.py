@@ -96,6 +96,7 @@ class HeldFilter(admin.SimpleListFilter):
 class DeviceAdmin(RecordAdmin):
     """What a person changes goes through pages of its own; the rest the device says."""
 
+    in_menu = 30
     list_display = ("serial", "alias", "model", "state", "seen", "charge", "labels", "versions")
     list_select_related = ("heartbeat",)
     list_filter = ("status", HeldFilter)
@@ -307,6 +308,7 @@ class IssueEnrollmentForm(forms.Form):
 
 @admin.register(EnrollmentToken)
 class EnrollmentTokenAdmin(RecordAdmin):
+    in_menu = 31
     add_words = "Issue a token"
     list_display = (
         "__str__",

@@ -52,12 +52,14 @@ def _record(request: HttpRequest, act: str, obj: Any, change: Any) -> None:
 class PeopleAdmin(AuditedAdmin, UserAdmin):  # type: ignore[type-arg]
     """Django's own, but what the system writes is not typed: the stock inputs for it have no labels."""
 
+    in_menu = 60
     readonly_fields = ("last_login", "date_joined")
     filter_horizontal = ()  # its search icon is no valid ARIA
 
 
 @admin.register(Group)
 class GroupsAdmin(AuditedAdmin, GroupAdmin):
+    in_menu = 61
     filter_horizontal = ()
 
 
@@ -73,6 +75,7 @@ class IssueApiTokenForm(forms.Form):
 class ApiTokenAdmin(RecordAdmin):
     """Everybody sees, issues and revokes his own; who may view all tokens sees all."""
 
+    in_menu = 51
     add_words = "Issue a token"
     list_display = ("name", "user", "read_only", "state", "expires", "last_used", "revoke")
     list_select_related = ("user",)
@@ -205,6 +208,7 @@ class SubjectFilter(admin.SimpleListFilter):
 class AuditEventAdmin(RecordAdmin):
     """What concerns no deployment. The database refuses changes as well."""
 
+    in_menu = 50
     list_display = ("at", "actor", "action", "subject", "level", "message")
     list_filter = ("level", SubjectFilter)
     search_fields = ("actor__startswith", "action__startswith", "message")

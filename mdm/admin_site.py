@@ -29,6 +29,7 @@ else:
     BaseAdmin = admin.ModelAdmin
 
 COUNTED_TO: Final = 10_000
+NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 
 def person(request: HttpRequest) -> Actor:
@@ -41,11 +42,11 @@ def time_html(moment: datetime | None, missing: str = "never") -> SafeString:
     if moment is None:
         return format_html('<span class="nx-quiet">{}</span>', missing)
     local = timezone.localtime(moment)
+    day, clock = local.strftime("%-d %b %Y"), f"{local:%H:%M:%S} {local.tzname()}"
     return format_html(
         '<time datetime="{}">{} {}</time>',
         local.isoformat(timespec="seconds"),
-        local.strftime("%-d %b %Y %H:%M:%S"),
-        local.tzname(),
+        *(part.replace(" ", NO_BREAK) for part in (day, clock)),
     )
 
 
@@ -76,12 +77,13 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class RecordAdmin(BaseAdmin):
-    """Rows that people look at and only the domain writes."""
+    """Rows that people look at and only the domain writes. `in_menu`: its place in the menu, None = not there."""
 
     show_full_result_count = False
     paginator = BoundedPaginator
     list_per_page = 50
     add_words = ""
+    in_menu: int | None = None
     actions: Sequence[Any] | None = None
 
     def changelist_view(

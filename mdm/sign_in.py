@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from mdm import throttle
+from mdm import menu, throttle
 from mdm.addresses import client_network
 from mdm.problems import TooManyAttempts
 from mdm.throttle import SIGN_IN_ACCOUNT, SIGN_IN_ADDRESS, SIGN_IN_HERE, Key
@@ -57,6 +57,10 @@ class FleetAdminSite(AdminSite):
     site_url = None  # there is nothing but the admin and the API
     empty_value_display = "–"
     login_form = SignInForm
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        found = super().get_app_list(request, app_label)
+        return found if app_label else menu.of_every_day(found, self._registry)
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         try:

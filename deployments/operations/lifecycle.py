@@ -14,7 +14,14 @@ from apks.models import ApkVersion
 from deployments import audit
 from deployments.engine import bell, gates, moves, planner
 from deployments.locking import SHARE_SWITCH, SWITCH_LOCK, Locked, locked
-from deployments.models import Deployment, DeploymentTarget, DryRun, FleetSwitch, StartRequest
+from deployments.models import (
+    Deployment,
+    DeploymentNumbers,
+    DeploymentTarget,
+    DryRun,
+    FleetSwitch,
+    StartRequest,
+)
 from deployments.operations import dry_run, movers
 from deployments.rules import wording
 from deployments.rules.options import DeploymentOptions, sentences
@@ -182,6 +189,27 @@ def pause(actor: Actor, deployment_id: int, *, reason: str = "", expected_status
         moves.pause(
             deployment, PausedReason.OPERATOR, message, now, actor=actor, meta={"operator_reason": reason}
         )
+
+
+def explain_pause(
+    actor: Actor, deployment_id: int, *, reason: str, expected_status: str | None = None
+) -> None:
+    """The reason of a pause, written once there is time for it. Conflict where no person has paused it."""
+    actor.require("deployments.operate_deployment")
+    if not reason.strip():
+        raise Invalid("A reason is required.", errors={"reason": "A reason is required."})
+    with locked(deployment_id) as held:
+        deployment = held.deployment
+        check_expected(deployment, expected_status)
+        if deployment.paused_reason != PausedReason.OPERATOR:
+            raise Conflict(
+                "It is not paused by a person.",
+                slug="not_legal",
+                extra={"current_status": deployment.status},
+            )
+        meta = {"explains": deployment.status, "operator_reason": reason}
+        audit.record(deployment.pk, f"Reason of the pause: {reason}", actor=actor, meta=meta)
+        DeploymentNumbers.objects.filter(pk=deployment.pk).delete()  # they carry the reason
 
 
 def _stop_the_watch(deployment: Deployment, now: datetime) -> None:

@@ -1,6 +1,6 @@
 """Who brought a deployment into its state, as its log says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,8 +25,12 @@ class Said:
 
 
 def that_moved(deployment: Deployment) -> Said | None:
-    """What brought it into its present state."""
-    return _last(deployment, meta__after=deployment.status)
+    """What brought it into its present state, with the reason that was given then or added since."""
+    said = _last(deployment, meta__after=deployment.status)
+    if said is None or said.reason:
+        return said
+    added = _last(deployment, meta__explains=deployment.status, created_at__gte=said.at)
+    return replace(said, reason=added.reason) if added else said
 
 
 def that_overrode_canary(deployment: Deployment) -> Said | None:

@@ -12,6 +12,12 @@ class ReasonForm(forms.Form):
     expected_status = forms.CharField(widget=forms.HiddenInput, required=False)
 
 
+class ExplainForm(ReasonForm):
+    """A reason that comes after the act."""
+
+    reason = forms.CharField(label="Reason", max_length=1000, help_text="Everybody sees it; kept in the log.")
+
+
 class OverrideForm(ReasonForm):
     """Going on against a gate's verdict."""
 

@@ -14,7 +14,7 @@ from django.urls import reverse
 from deployments.models import Deployment
 from deployments.operations import beginning, lifecycle
 from deployments.pages import details
-from deployments.pages.forms import OverrideForm, PaceForm, ReasonForm
+from deployments.pages.forms import ExplainForm, OverrideForm, PaceForm, ReasonForm
 from deployments.pages.views import OPERATE, found, live, url
 from deployments.reading import summary
 from deployments.rules.states import GATE_STOPS, IN_FLIGHT, WAITING
@@ -85,6 +85,20 @@ def pause(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> Ht
         title=f"Pause deployment #{deployment_id}",
         button="Pause deployment",
         lines=["Nothing new is sent; devices that have started will finish."],
+    )
+    return _act(request, site, deployment, act)
+
+
+def explain(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> HttpResponse:
+    deployment = found(deployment_id)
+    act = _move(
+        request,
+        deployment,
+        lifecycle.explain_pause,
+        "The reason is in the log.",
+        title=f"Why is deployment #{deployment_id} paused?",
+        button="Add reason",
+        form_class=ExplainForm,
     )
     return _act(request, site, deployment, act)
 

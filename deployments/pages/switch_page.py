@@ -16,6 +16,7 @@ from django.urls import reverse
 
 from deployments.models import Deployment, FleetSwitch
 from deployments.operations import fleet_switch
+from deployments.pages.details import devices
 from deployments.pages.forms import EngageForm, ReleaseForm
 from deployments.reading import summary
 from deployments.rules.headline import state_words
@@ -178,10 +179,10 @@ def _lines(turn: Turn, now: Mapping[str, Any]) -> list[str]:
     """What will happen, with numbers."""
     if not turn.stops:
         return [turn.says, f"{now['stopped_count']:,} paused by the kill switch."]
-    at_work = f"{now['at_work']:,} devices at work are told to stop before they install"
+    at_work = f"Told to stop before they install: {devices(now['at_work'])} at work"
     return [
         f"Pauses every queued or running deployment: {now['affected_count']:,}.",
-        f"{now['waiting']:,} devices that wait are not sent to.",
-        f"{at_work}; one that is installing already finishes.",
+        f"Not sent to while it lasts: {devices(now['waiting'])} that would have a turn.",
+        f"{at_work}; what is installing already finishes.",
         turn.says,
     ]

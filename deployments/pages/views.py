@@ -1,9 +1,9 @@
 """The page of one deployment and its parts that are refreshed alone. What a person does there: operator_acts."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from hashlib import sha256
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -45,41 +45,45 @@ def url(name: str, *of: int) -> str:
     return reverse(f"admin:deployments_deployment_{name}", args=of)
 
 
+def _filter(request: HttpRequest) -> Filter:
+    """What the address asks for, as it was typed."""
+    names = (field.name for field in fields(Filter))
+    return Filter(**{name: request.GET.get(name, "")[:200].replace("\0", "") for name in names})
+
+
 def _wanted(request: HttpRequest) -> tuple[Filter, int]:
     """The filters of the device table out of the address; what is no page is the first."""
-    given = {
-        name: request.GET.get(name, "")[:200].replace("\0", "") for name in ("status", "reason", "query")
-    }
     page = request.GET.get("page", "")
     number = int(page) if page.isdecimal() and page.isascii() and len(page) < 8 else 1
-    wanted = Filter(**given)
+    wanted = _filter(request)
     try:
         wanted.statuses()
+        wanted.order_sql()
     except Invalid:  # an address that somebody typed
         wanted = Filter(query=wanted.query)
     return wanted, min(max(number, 1), MAX_PAGE)
 
 
-def _link(wanted: Filter) -> str:
-    """The filters as the end of an address."""
-    given = {"status": wanted.status, "reason": wanted.reason, "query": wanted.query}
-    return urlencode({name: value for name, value in given.items() if value})
-
-
-def _table(request: HttpRequest, deployment: Deployment, numbers: Mapping[str, Any]) -> dict[str, Any]:
+def _table(request: HttpRequest, deployment: Deployment, moving: Mapping[str, Any]) -> dict[str, Any]:
     wanted, page = _wanted(request)
     return {
-        "table": device_table.page(deployment, numbers, wanted, page),
+        "table": device_table.page(deployment, moving["numbers"], wanted, page),
         "now": timezone.now(),
         "wanted": wanted,
-        "filters": _link(wanted),
+        "filters": device_table.link(wanted),
         "status_choices": _status_choices(),
+        "reason_choices": device_table.reason_choices(moving, wanted),
+        **_head(deployment, wanted),
     }
+
+
+def _head(deployment: Deployment, wanted: Filter) -> dict[str, Any]:
+    return {"columns": device_table.columns(wanted), "table_url": url("details", deployment.pk)}
 
 
 _PARTS: Final = (
     *("details", "live", "order", "rows", "record", "pause", "resume", "approve", "cancel", "pace", "export"),
-    *("rollback", "retry"),
+    *("rollback", "retry", "explain"),
 )
 
 
@@ -104,9 +108,8 @@ def details_page(request: HttpRequest, site: admin.AdminSite, deployment_id: int
         **site.each_context(request),
         "title": f"{deployment.to_version} → {deployment.target.get_scope_display().lower()}",
         "deployment": deployment,
-        "reason_choices": moving["reasons"],
         **_context(request, deployment),
-        **_table(request, deployment, moving["numbers"]),
+        **_table(request, deployment, moving),
         **_live(request, deployment, moving),
         **_record(request, deployment),
     }
@@ -166,10 +169,12 @@ def live(request: HttpRequest, deployment: Deployment) -> HttpResponse:
 
 @_fragment
 def order(request: HttpRequest, deployment: Deployment) -> HttpResponse:
-    """Which rows the device table has under the filters of the address, in order (task_list.order)."""
+    """Which rows the device table has under the filters of the address, in order (task_list.order), and the head
+    that says how they are sorted."""
     wanted, _ = _wanted(request)
     count, steps = task_list.order(deployment, wanted)
-    return JsonResponse({"count": count, "steps": steps})
+    head = render_to_string("nx/_device_head.html", _head(deployment, wanted), request)
+    return JsonResponse({"count": count, "steps": steps, "head": head})
 
 
 @_fragment
@@ -209,11 +214,8 @@ def device(request: HttpRequest, site: admin.AdminSite, deployment_id: int, task
 
 
 def export(request: HttpRequest, deployment_id: int) -> HttpResponseBase:
-    given = {
-        name: request.GET.get(name, "")[:200].replace("\0", "") for name in ("status", "reason", "query")
-    }
     try:
-        return csv_response(person(request), deployment_id, **given)
+        return csv_response(person(request), deployment_id, _filter(request))
     except Problem as problem:
         refuse(problem)
         return HttpResponse(problem.detail, status=problem.status, content_type="text/plain")

@@ -1,12 +1,14 @@
 """A deployment's devices as CSV: streamed, one row per task, formulas neutralised."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 
 from defusedcsv import csv
 from django.http import StreamingHttpResponse
 
 from deployments import audit
-from deployments.reading import task_list
+from deployments.reading import finding, summary, task_list
+from deployments.reading.task_list import Filter
 from mdm.people import Actor
 
 # A spreadsheet skips these and may find a formula behind them.
@@ -20,15 +22,15 @@ class _Line:
         return line
 
 
-def csv_response(
-    actor: Actor, deployment_id: int, *, status: str, reason: str, query: str
-) -> StreamingHttpResponse:
-    """The rows that the list shows under these filters. Forbidden, NotFound, Invalid; leaves an audit row."""
+def csv_response(actor: Actor, deployment_id: int, wanted: Filter) -> StreamingHttpResponse:
+    """The rows that the list shows, in its order. Forbidden, NotFound, Invalid; leaves an audit row."""
     actor.require("deployments.export_deployment")
-    count = task_list.page(deployment_id, status=status, reason=reason, query=query)["count"]
-    wanted = {"status": status, "reason": reason, "query": query}
-    audit.record(deployment_id, "Exported as CSV", actor=actor, meta={"rows": count, "filters": wanted})
-    rows = task_list.csv_rows(deployment_id, status=status, reason=reason, query=query)
+    deployment = finding.find(deployment_id)
+    wanted.order_sql()  # refused before anything is sent
+    count = task_list.count(deployment, summary.terms_of(deployment), wanted)
+    filters = {name: value for name, value in asdict(wanted).items() if name != "sort" or value}
+    audit.record(deployment_id, "Exported as CSV", actor=actor, meta={"rows": count, "filters": filters})
+    rows = task_list.csv_rows(deployment_id, wanted)
     answer = StreamingHttpResponse(lines(task_list.FIELDS, rows), content_type="text/csv; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="deployment-{deployment_id}.csv"'
     answer["X-Row-Count"] = str(count)

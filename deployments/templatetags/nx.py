@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from deployments.pages import deploy_form, details, drawing, home
 from deployments.rules import wording
-from mdm.admin_site import person, time_html
+from mdm.admin_site import NO_BREAK, person, time_html
 
 register = template.Library()
 register.simple_tag(drawing.icon)
@@ -28,9 +28,18 @@ def when(moment: datetime | None, missing: str = "–") -> SafeString:
 @register.filter
 def when_short(moment: datetime, now: datetime) -> SafeString:
     """Where there is little room: without the year while it is this one."""
-    words = (
-        f"{moment:%-d %b} {'' if moment.year == now.year else f'{moment:%Y} '}{moment:%H:%M:%S} {moment:%Z}"
-    )
+    return _short(moment, now, f"%H:%M:%S{NO_BREAK}%Z")
+
+
+@register.filter
+def when_column(moment: datetime, now: datetime) -> SafeString:
+    """The same in a column whose head names the zone."""
+    return _short(moment, now, "%H:%M:%S")
+
+
+def _short(moment: datetime, now: datetime, clock: str) -> SafeString:
+    day = "%-d %b" if moment.year == now.year else "%-d %b %Y"
+    words = moment.strftime(f"{day} {clock}")
     return format_html('<time datetime="{}">{}</time>', moment.isoformat(timespec="seconds"), words)
 
 
@@ -57,6 +66,12 @@ def cut(text: str | None, length: int) -> str:
     """Text of a device is untrusted and may be long."""
     text = text or ""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+@register.filter
+def name(actor: str) -> str:
+    """Who did something, as people know them: the log has `user:ada`."""
+    return actor.removeprefix("user:")
 
 
 @register.filter

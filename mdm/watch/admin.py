@@ -23,6 +23,7 @@ CUT = 160  # of a message in a list
 
 @admin.register(Alert)
 class AlertAdmin(RecordAdmin):
+    in_menu = 40
     list_display = ("kind", "state", "words", "opened", "acknowledged", "resolved")
     list_filter = ("state", "kind")
     list_select_related = ("acknowledged_by",)

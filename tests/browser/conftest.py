@@ -15,7 +15,9 @@ PATIENCE = 60_000  # milliseconds; a busy machine is no failure
 expect.set_options(timeout=PATIENCE)
 
 AXE = (Path(__file__).parent / "vendor/axe-core-4.14.1/axe.min.js").read_text()
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+RULES = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+# Of these rules the ones whose verdict another colour scheme may change.
+OF_COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
 
 
 @pytest.fixture(scope="package")
@@ -61,17 +63,28 @@ def _note_foreign(address: str, home: str, found: list[str]) -> None:
         found.append(f"left for {address}")
 
 
-def violations(page: Page) -> list[str]:
+def violations(page: Page, rules: dict[str, Any] = RULES) -> list[str]:
     """What axe finds on the page as it is; through the debugger, since the page itself may not eval."""
     session = page.context.new_cdp_session(page)
-    session.send("Runtime.evaluate", {"expression": AXE})
+    there = session.send("Runtime.evaluate", {"expression": "'axe' in window", "returnByValue": True})
+    if not there["result"]["value"]:
+        session.send("Runtime.evaluate", {"expression": AXE})
     shape = "v => v.id + ': ' + v.nodes.map(n => n.html).join(' | ')"
-    run = f"axe.run(document, {{runOnly: {RULES}, preload: false}}).then(r => r.violations.map({shape}))"
+    options = f"{{runOnly: {rules}, resultTypes: ['violations'], preload: false}}"
+    run = f"axe.run(document, {options}).then(r => r.violations.map({shape}))"
     answer = session.send(
         "Runtime.evaluate", {"expression": run, "awaitPromise": True, "returnByValue": True}
     )
     session.detach()
     return list(answer["result"]["value"])
+
+
+def in_both_schemes(page: Page) -> tuple[list[str], list[str]]:
+    """The same in light, and what is different in dark: the page that is open, whatever is open on it."""
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    light = violations(page)
+    page.emulate_media(color_scheme="dark")
+    return light, violations(page, OF_COLOURS)
 
 
 def sideways(page: Page) -> int:

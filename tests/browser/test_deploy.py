@@ -216,6 +216,19 @@ def test_edits_are_not_thrown_away_without_a_question(
     assert focused(page) == "Deploy"
 
 
+def test_escape_in_the_search_clears_it_first(page: Page, live_server: Any, version: ApkVersion) -> None:
+    dialog = opened(page, live_server, version)
+    dialog.get_by_label("Selected devices: those I tick").check()
+    dialog.get_by_label("Search").fill("till-1")
+    expect(dialog.get_by_text("1 device matches")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog.get_by_label("Search")).to_have_value("")
+    expect(dialog.get_by_text("5 devices match")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Discard changes?")).to_be_hidden()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Discard changes?")).to_be_visible()
+
+
 def test_devices_are_ticked_over_pages_and_all_that_match_less_some(
     page: Page, live_server: Any, version: ApkVersion
 ) -> None:

@@ -183,6 +183,46 @@ def test_counters_and_reasons_filter_the_table_and_the_address_can_be_shared(
     expect(page.locator("#nx-table tbody tr[id]")).to_have_count(4)
 
 
+def test_the_table_is_sorted_by_keyboard_and_the_address_can_be_shared(page: Page, live_server: Any) -> None:
+    deployment, fleet = mixed()
+    scene.install(deployment, fleet[9])
+    shown(page, live_server, deployment)
+    first = page.locator("#nx-table tbody tr[id]").first
+    title = page.get_by_role("columnheader", name="Updated")
+    reach(page, "Updated (UTC)")
+    for direction, alias in (("descending", fleet[9].alias), ("ascending", fleet[4].alias)):
+        page.keyboard.press("Enter")
+        expect(title).to_have_attribute("aria-sort", direction)
+        expect(first).to_contain_text(alias)
+        assert focused(page) == "Updated (UTC)"
+    shared = page.url
+    page.keyboard.press("Enter")
+    expect(title).not_to_have_attribute("aria-sort", "ascending")
+    expect(page.locator("#nx-counted")).to_have_text("19 devices")
+    page.go_back()
+    expect(title).to_have_attribute("aria-sort", "ascending")
+    page.goto(f"{shared}&status=succeeded".replace("#nx-devices", ""))
+    expect(page.locator("#nx-counted")).to_have_text("3 devices under these filters")
+    page.get_by_role("link", name="Status").click()
+    page.get_by_role("link", name="Clear filters").click()
+    expect(page.locator("#nx-counted")).to_have_text("19 devices")
+
+
+def test_one_press_pauses_and_the_reason_comes_afterwards(page: Page, live_server: Any) -> None:
+    deployment, _ = mixed()
+    shown(page, live_server, deployment)
+    page.get_by_role("button", name="Pause").click()
+    headline(page).to_contain_text("Paused by root. Nothing new is sent.")
+    page.get_by_role("link", name="Add a reason…").click()
+    dialog = page.get_by_role("dialog", name=f"Why is deployment #{deployment.pk} paused?")
+    expect(dialog.get_by_label("Reason")).to_be_focused()
+    page.keyboard.type("Tills are counted")
+    page.keyboard.press("Enter")
+    headline(page).to_contain_text("Paused by root (“Tills are counted”)")
+    expect(page.get_by_role("link", name="Add a reason…")).to_have_count(0)
+    expect(page.locator("#nx-events")).to_contain_text("Reason of the pause: Tills are counted")
+
+
 def test_every_check_of_a_device_stands_in_the_drawer(page: Page, live_server: Any) -> None:
     scene.devices(1)
     (low,) = scene.devices(1, beat={"battery": 12, "network": "wifi", "metered": None})

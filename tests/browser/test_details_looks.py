@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from deployments import tick
 from deployments.models import Deployment
 from deployments.operations import lifecycle
-from tests.browser.conftest import sideways, violations
+from tests.browser.conftest import in_both_schemes, sideways
 from tests.browser.test_details import headline, held, shown
 from tests.browser.test_story import mixed, sign_in
 from tests.deployments import scene
@@ -87,10 +87,7 @@ def test_no_state_and_no_dialog_has_a_fault_that_axe_finds(page: Page, live_serv
 def _looks(page: Page) -> tuple[list[str], list[str], int]:
     """Faults by light and dark, and pixels too wide at 320."""
     page.set_viewport_size({"width": 320, "height": 700})
-    page.emulate_media(color_scheme="light", reduced_motion="reduce")
-    light = violations(page)
-    page.emulate_media(color_scheme="dark")
-    looks = light, violations(page), max(0, sideways(page))
+    looks = *in_both_schemes(page), max(0, sideways(page))
     page.set_viewport_size({"width": 1280, "height": 900})
     return looks
 

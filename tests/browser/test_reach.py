@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.urls import Resolver404, resolve
 from playwright.sync_api import Page
 
-from tests.browser.conftest import sideways, violations
+from tests.browser.conftest import in_both_schemes, sideways, violations
 from tests.browser.test_story import mixed, sign_in
 from tests.mdm.doors import admin_doors, rows
 
@@ -25,7 +25,9 @@ def _kind(path: str) -> str | None:
         found = resolve(path)
     except Resolver404:
         return None
-    name = found.url_name or found.route
+    name = (
+        f"{found.url_name or found.route} {found.kwargs.get('app_label', '')}".strip()
+    )  # each part has its page
     return None if name in LEADS_AWAY or not found.route.startswith("admin/") else name
 
 
@@ -37,11 +39,8 @@ def _links(page: Page) -> list[str]:
 
 
 def _look(page: Page, path: str) -> tuple[list[str], list[str], int]:
-    page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.goto(path)
-    light = violations(page)
-    page.emulate_media(color_scheme="dark")
-    return light, violations(page), max(0, sideways(page))
+    return *in_both_schemes(page), max(0, sideways(page))
 
 
 def test_every_page_that_links_lead_to_is_without_fault(page: Page, live_server: Any) -> None:

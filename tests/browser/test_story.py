@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from deployments import tick
 from deployments.models import Deployment
 from deployments.operations import fleet_switch, lifecycle
-from tests.browser.conftest import sideways, violations
+from tests.browser.conftest import in_both_schemes, sideways
 from tests.deployments import scene
 from tests.deployments.pages import address, someone
 
@@ -149,11 +149,8 @@ def test_no_page_has_a_fault_that_axe_finds_or_scrolls_sideways(
     page.set_viewport_size({"width": 320, "height": 700})
     found = {}
     for where in addresses:
-        page.emulate_media(color_scheme="light", reduced_motion="reduce")
         page.goto(where)
-        light = violations(page)
-        page.emulate_media(color_scheme="dark")
-        found[where] = (light, violations(page), max(0, sideways(page)))
+        found[where] = (*in_both_schemes(page), max(0, sideways(page)))
     assert found == {where: ([], [], 0) for where in addresses}
 
 

@@ -23,7 +23,7 @@ def test_stopping_everything_takes_a_reason_and_nothing_typed(page: Page, live_s
     page.get_by_role("link", name="Stop all rollouts…").click()
     dialog = page.get_by_role("dialog", name="Stop all rollouts")
     expect(dialog).to_contain_text("Pauses every queued or running deployment: 1.")
-    expect(dialog).to_contain_text("1 devices at work are told to stop before they install")
+    expect(dialog).to_contain_text("Told to stop before they install: 1 device at work")
     expect(dialog.get_by_label("Reason")).to_be_focused()
     assert violations(page) == []
     page.keyboard.type("Tills show a black screen")

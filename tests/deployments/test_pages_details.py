@@ -21,7 +21,7 @@ from tests.deployments.pages import address, signed_in
 
 pytestmark = pytest.mark.django_db
 
-ACTS = ("pause/", "resume/", "cancel/", "pace/")
+ACTS = ("pause/", "explain/", "resume/", "cancel/", "pace/")
 HOSTILE = '<script>alert("x")</script>\'"=HYPERLINK(1)\u202e'
 
 
@@ -110,6 +110,35 @@ def test_an_operator_pauses_resumes_and_cancels() -> None:
         assert (answer.status_code, answer.headers["Location"]) == (302, address(deployment))
         assert scene.state(deployment)[0] == after
     assert "Canceled for good by operator (“wrong build”)" in html(client, address(deployment))
+
+
+def test_a_pause_takes_its_reason_afterwards_and_the_log_keeps_it() -> None:
+    deployment = scene.start(scene.devices(2))
+    client = signed_in("operator")
+    refused = client.post(address(deployment, "explain/"), {"reason": "too early"})
+    assert refused.status_code == 409
+    client.post(address(deployment, "pause/"), {"expected_status": "running"})
+    page = html(client, address(deployment))
+    assert "Paused by operator. Nothing new is sent." in page
+    assert "Add a reason…" in page
+    assert "required" in client.post(address(deployment, "explain/"), {"reason": " "}).content.decode()
+    body = {"reason": "Tills are counted", "expected_status": "paused"}
+    assert client.post(address(deployment, "explain/"), body).status_code == 302
+    page = html(client, address(deployment))
+    assert "Paused by operator (“Tills are counted”)" in page
+    assert "Add a reason…" not in page
+    event = DeploymentEvent.objects.latest("id")
+    assert (event.actor, event.message) == ("user:operator", "Reason of the pause: Tills are counted")
+    client.post(address(deployment, "resume/"), {"expected_status": "paused"})
+    client.post(address(deployment, "pause/"), {"expected_status": "running"})
+    assert "Tills are counted”)" not in html(client, address(deployment)), "of an earlier pause"
+
+
+def test_the_reason_of_a_pause_is_no_reason_of_a_gate() -> None:
+    deployment, client = held_by_its_canary(), signed_in("operator")
+    body = {"reason": "Tills are counted", "expected_status": "paused"}
+    assert client.post(address(deployment, "explain/"), body).status_code == 409
+    assert "Add a reason…" not in html(client, address(deployment))
 
 
 def test_what_a_person_saw_must_still_be_true() -> None:
@@ -221,7 +250,7 @@ def test_strings_of_devices_are_inert() -> None:
 def numbers_of(page: str) -> tuple[dict[str, int], dict[str, int]]:
     """Group -> count out of the list under the bar, reason -> count out of the list of reasons."""
     groups = re.findall(r'status=([a-z_,]+)#nx-devices" class="nx-count">([\d,]+)<', page)
-    reasons = re.findall(r'reason=([a-z_]+)#nx-devices">[^<]*</a>\s*<span>([\d,]+)<', page)
+    reasons = re.findall(r'reason=(?:waiting|ended):([a-z_]+)#nx-devices">[^<]*</a>\s*<span>([\d,]+)<', page)
     return {of: int(count) for of, count in groups}, {of: int(count) for of, count in reasons}
 
 

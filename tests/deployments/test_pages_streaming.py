@@ -25,7 +25,7 @@ def told_by_page(client: Client, deployment: Deployment) -> dict[str, int]:
     """Group or reason -> count, `total` out of the heading, `table` out of the table's own count."""
     page = client.get(address(deployment)).content.decode()
     groups = re.findall(r'status=([a-z_,]+)#nx-devices" class="nx-count">([\d,]+)<', page)
-    reasons = re.findall(r'reason=([a-z_]+)#nx-devices">[^<]*</a>\s*<span>([\d,]+)<', page)
+    reasons = re.findall(r'reason=(?:waiting|ended):([a-z_]+)#nx-devices">[^<]*</a>\s*<span>([\d,]+)<', page)
     bar = dict(re.findall(r"([\d,]+) (succeeded|in progress|queued|failed|skipped)", _label(page)))
     found = {name: int(count) for name, count in groups}
     assert {count for count in found.values() if count} == {int(count) for count in bar}

@@ -85,6 +85,7 @@ PAGES = {
     "deployments_deployment_export": (VIEWER, VIEWER),
     "deployments_deployment_details": (VIEWER, VIEWER),
     "deployments_deployment_pause": (OPERATOR, OPERATOR),
+    "deployments_deployment_explain": (OPERATOR, OPERATOR),
     "deployments_deployment_resume": (OPERATOR, OPERATOR),
     "deployments_deployment_approve": (FLEET_ADMIN, FLEET_ADMIN),
     "deployments_deployment_cancel": (OPERATOR, OPERATOR),

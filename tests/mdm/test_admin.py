@@ -152,6 +152,21 @@ def test_the_pages_of_the_worker_queue_are_not_linked() -> None:
     assert client.get("/admin/django_q/ormq/").status_code == 404
 
 
+def test_the_menu_has_what_people_look_for_and_the_rest_is_one_press_further() -> None:
+    client = Client()
+    client.force_login(scene.admin().user or User())
+    page = client.get("/admin/")
+    menu = [entry["object_name"] for part in page.context["available_apps"] for entry in part["models"]]
+    assert menu[:4] == ["Deployment", "FleetSwitch", "DeploymentEvent", "ApkVersion"]
+    assert "DeploymentBell" not in menu
+    assert 'href="/admin/deployments/"' in page.content.decode()
+    assert "/admin/deployments/deploymentbell/" in client.get("/admin/deployments/").content.decode()
+    of_viewer = signed_in("viewer").get("/admin/").context["available_apps"]
+    seen = {entry["object_name"] for part in of_viewer for entry in part["models"]}
+    assert "Deployment" in seen
+    assert "EnrollmentToken" not in seen, "what he may not see"
+
+
 def issue(client: Client, **given: Any) -> Any:
     return client.post("/admin/mdm/apitoken/add/", {"name": "nightly", **given})
 

@@ -91,7 +91,7 @@ def test_a_device_says_when_it_was_seen_and_how_old_its_battery_is() -> None:
     scene.devices(1, beat={"battery": 17, "received_at": timezone.now() - timedelta(days=3, minutes=1)})
     shown = signed_in("viewer").get("/admin/devices/device/").content.decode()
     assert '17 % <span class="nx-quiet">3 d ago</span>' in shown
-    assert re.search(r'<time datetime="[^"]+">[^<]+ UTC</time> <span class="nx-quiet">3 d ago</span>', shown)
+    assert re.search(r'<time datetime="[^"]+">[^<]+\sUTC</time> <span class="nx-quiet">3 d ago</span>', shown)
 
 
 def test_who_holds_a_device_back_until_when_and_why_is_in_the_list() -> None:

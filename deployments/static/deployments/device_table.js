@@ -26,8 +26,8 @@ export class DeviceTable {
   async start() {
     this.remember();
     if (localStorage.getItem(PAGED)) return;
-    this.filters.addEventListener("submit", (event) => this.filtered(event));
-    this.filters.addEventListener("change", (event) => this.filtered(event));
+    this.filters.addEventListener("submit", (event) => this.filter(event));
+    this.filters.addEventListener("change", (event) => this.filter(event));
     this.filters.addEventListener("input", () => this.typed());
     document.addEventListener("click", (event) => this.followed(event));
     addEventListener("popstate", () => this.show(new URL(location.href)));
@@ -59,6 +59,7 @@ export class DeviceTable {
     const asked = (this.asked += 1);
     const answer = await (await ask(`${this.table.dataset.order}?${this.wanted}`)).json();
     if (asked !== this.asked) return; // a newer filter is on its way
+    this.tellSorting(answer.head);
     let id = 0;
     this.ids = answer.count ? answer.steps.split(",").map((step) => (id += Number(step))) : [];
     this.places = new Map(this.ids.map((known, place) => [known, place]));
@@ -72,8 +73,19 @@ export class DeviceTable {
     await this.fill();
   }
 
+  tellSorting(head) {
+    const fresh = document.createElement("thead");
+    fresh.innerHTML = head;
+    morph(this.table.tHead, fresh);
+  }
+
+  /** Whether fewer than all are wanted. */
+  get filtered() {
+    return [...this.wanted.keys()].some((name) => name !== "sort");
+  }
+
   tellCount() {
-    const filtered = String(this.wanted) !== "";
+    const { filtered } = this;
     const count = this.ids.length.toLocaleString("en");
     byId("nx-counted").textContent =
       `${count} ${this.ids.length === 1 ? "device" : "devices"}${filtered ? " under these filters" : ""}`;
@@ -111,7 +123,7 @@ export class DeviceTable {
       at.remove();
       at = next;
     }
-    if (!rows.length) this.body.append(nobody(String(this.wanted) !== ""));
+    if (!rows.length) this.body.append(nobody(this.filtered));
   }
 
   /** Focus in a row that leaves goes to the table, so that the keyboard goes on from there. */
@@ -152,9 +164,8 @@ export class DeviceTable {
   /** Rows in sight, as they are by now. */
   async refresh() {
     if (!this.places) return this.fetch([...this.rows.keys()]); // shown in pages
-    const filtered = String(this.wanted) !== "";
     const planned = Number(byId("nx-live").dataset.total);
-    if (!this.ids.length || (!filtered && this.ids.length !== planned)) return this.load();
+    if (!this.ids.length || (!this.filtered && this.ids.length !== planned)) return this.load();
     return this.fetch([...this.rows.keys()]);
   }
 
@@ -187,10 +198,10 @@ export class DeviceTable {
 
   typed() {
     clearTimeout(this.typing);
-    this.typing = setTimeout(() => this.filtered(), TYPED);
+    this.typing = setTimeout(() => this.filter(), TYPED);
   }
 
-  filtered(event) {
+  filter(event) {
     event?.preventDefault();
     clearTimeout(this.typing);
     const given = new URLSearchParams(new FormData(this.filters));
@@ -200,7 +211,7 @@ export class DeviceTable {
     this.load();
   }
 
-  /** A number or a reason above the table, or "Clear filters". */
+  /** A number or a reason above the table, a column's title, or "Clear filters". */
   followed(event) {
     const link = event.target.closest("a[href]");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -208,20 +219,22 @@ export class DeviceTable {
     if (address.pathname !== location.pathname || address.hash !== "#nx-devices") return;
     event.preventDefault();
     history.pushState(null, "", address);
-    this.show(address);
-    byId("nx-devices").focus();
+    this.show(address, link.textContent.trim());
+    if (!("sort" in link.dataset)) byId("nx-devices").focus(); // who sorts may sort again
   }
 
-  show(address) {
-    for (const name of NAMES) choose(this.filters.elements[name], address.searchParams.get(name) ?? "");
+  /** `words`: what the address was called where it was pressed. */
+  show(address, words = "") {
+    for (const name of NAMES) choose(this.filters.elements[name], address.searchParams.get(name) ?? "", words);
     this.load();
   }
 }
 
-const NAMES = ["query", "status", "reason"];
+const NAMES = ["query", "status", "reason", "sort"];
 
-function choose(input, value) {
-  if (input.options && ![...input.options].some((option) => option.value === value)) input.add(new Option(value, value));
+function choose(input, value, words) {
+  const known = !input.options || [...input.options].some((option) => option.value === value);
+  if (!known) input.add(new Option(words || value, value));
   input.value = value;
 }
 

@@ -29,6 +29,12 @@
     else dialog.close();
   }
 
+  // As the browser does it outside of a dialog.
+  function clear(search) {
+    search.value = "";
+    search.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[data-dialog]");
     const plain = !(event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
@@ -49,7 +55,8 @@
   dialog.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     event.preventDefault();
-    close();
+    if (event.target.type === "search" && event.target.value) clear(event.target);
+    else close();
   });
   dialog.addEventListener("cancel", (event) => {
     if (event.target !== dialog) return;

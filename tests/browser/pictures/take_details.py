@@ -34,7 +34,7 @@ def test_running(page: Page, live_server: Any, take: Take) -> None:
     expect(page.get_by_role("dialog")).to_contain_text("Nothing else")
     take("details-pace")
     page.keyboard.press("Escape")
-    page.get_by_label("Reason").select_option("battery_low")
+    page.get_by_label("Reason").select_option("waiting:battery_low")
     expect(page.locator("#nx-counted")).to_have_text("4 devices under these filters")
     take("details-filtered")
     page.locator("#nx-table tbody a").first.click()
