@@ -1,214 +1,35 @@
 """Random histories: several deployments, devices that say anything at any time, people and switches between them.
 
-After each step everything that behaviour §1, §5, §8, §14 and §16 promises must hold.
+After each step everything that behaviour §1, §3 to §5, §8 to §11, §14 and §16 promises must hold.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
-from django.db import connection, transaction
-from django.db.models import F
+from django.db import connection
+from django.db.models import Q
 from django.test import override_settings
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, run_state_machine_as_test
 
-from deployments import tick
-from deployments.engine import measures, reaper
+from deployments.engine import measures
 from deployments.models import Deployment, DeploymentAttempt, DeploymentTask
-from deployments.operations import beginning, fleet_switch, lifecycle
 from deployments.reading import log_replay, summary, task_list
 from deployments.rules.options import DeploymentOptions
-from deployments.rules.retry import ERROR_CODES
-from deployments.rules.states import IN_FLIGHT, LIVE, REASONS, TERMINAL
-from devices import changes
-from devices.models import Device, Heartbeat
-from devices.signals import device_re_enrolled
+from deployments.rules.retry import ERROR_CODES, NEVER_BAD
+from deployments.rules.states import IN_FLIGHT, REASONS, TERMINAL
+from devices.models import Device
 from mdm.paging import Paging
-from mdm.people import Actor
-from mdm.problems import Problem
 from tests.deployments import scene
+from tests.deployments.history import Moves
 
-DEVICES, DEPLOYMENTS = 5, 3
 APPROVAL_ABOVE = 4
-ONE = st.integers(0, DEVICES - 1)
-WHICH = st.integers(0, DEPLOYMENTS - 1)
-STATUSES = st.sampled_from(["received", "downloading", "installing", "succeeded", "failed", "skipped"])
-CODES = st.sampled_from(
-    [
-        *("install_internal", "apk_invalid", "download_network", "not_permitted", "checksum_mismatch"),
-        *("battery_low", "outside_window", "canceled", "kill_switch", "already_installed", "nonsense"),
-    ]
-)
-PACKAGES = [scene.PACKAGE, "com.nexmdm.unity"]
-OPTIONS = st.fixed_dictionaries(
-    {
-        "canary": st.integers(0, 2),
-        "rate": st.integers(1, 4),
-        "concurrency": st.integers(1, 3),
-        "retry": st.builds(lambda retries: {"max": retries, "backoff_sec": 1}, st.integers(0, 2)),
-        "max_failures": st.sampled_from([None, 2]),
-        "deadline_hours": st.sampled_from([0, 1]),
-        "canary_timeout_min": st.sampled_from([5, 600]),
-        "max_per_group": st.sampled_from([None, 1, 2]),
-        "spread_groups": st.sampled_from([None, "shop-*", "shop-2"]),
-        "health_within_min": st.sampled_from([None, None, 15]),
-        "post_install": st.sampled_from([{}, {"restart_intent": {"action": "com.nexmdm.RESTART"}}]),
-    }
-)
 
 
-@contextmanager
-def _or_refused() -> Iterator[None]:
-    """A refusal is an answer, too."""
-    try:
-        yield
-    except Problem as problem:
-        if problem.status not in (403, 409, 422):
-            raise
-
-
-class Histories(RuleBasedStateMachine):
-    """Each history runs in a savepoint of its own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.savepoint = transaction.atomic()
-        self.savepoint.__enter__()
-        self.finals: dict[int, str] = {}
-        self.sent: set[int] = set()
-        self.quiet: dict[int, int] = {}
-        self.seen: dict[int, tuple[str, datetime | None]] = {}
-        self.beats: Counter[int] = Counter()
-
-    def teardown(self) -> None:
-        transaction.set_rollback(True)
-        self.savepoint.__exit__(None, None, None)
-
-    @initialize()
-    def a_fleet(self) -> None:
-        scene.enable()
-        User.objects.get_or_create(username="bob", is_superuser=True)
-        self.devices = [
-            *scene.devices(2, groups=["shop-1"]),
-            *scene.devices(1, groups=["shop-1", "shop-2"]),
-            *scene.devices(1, groups=["shop-2", "north"], model="TC57"),
-            *scene.devices(1, groups=["shop-2"], sdk_int=20),
-        ]
-        self.versions = [scene.version(121, package=package) for package in PACKAGES]
-
-    @property
-    def deployments(self) -> list[Deployment]:
-        return list(Deployment.objects.order_by("id"))
-
-    def _deployment(self, which: int) -> Deployment | None:
-        found = self.deployments
-        return found[which % len(found)] if found else None
-
-    # --- people ----------------------------------------------------------------------------------------------
-
-    @rule(options=OPTIONS, chosen=st.sets(ONE, min_size=1), package=st.integers(0, 1))
-    def start(self, options: dict[str, Any], chosen: set[int], package: int) -> None:
-        if len(self.deployments) < DEPLOYMENTS:
-            fleet = [self.devices[index] for index in sorted(chosen)]
-            with _or_refused():
-                scene.ask(fleet, to=self.versions[package], **options)
-
-    @rule(which=WHICH, act=st.sampled_from(["pause", "resume", "cancel"]))
-    def move(self, which: int, act: str) -> None:
-        if deployment := self._deployment(which):
-            with _or_refused():
-                getattr(lifecycle, act)(scene.admin(), deployment.pk, reason="a reason")
-
-    @rule(which=WHICH)
-    def approve(self, which: int) -> None:
-        if deployment := self._deployment(which):
-            with _or_refused():
-                beginning.approve(Actor.person(User.objects.get(username="bob")), deployment.pk)
-
-    @rule(which=WHICH)
-    def faster(self, which: int) -> None:
-        deployment = self._deployment(which)
-        if deployment and deployment.status in LIVE:
-            lifecycle.change_pace(scene.admin(), deployment.pk, rate=5, concurrency=4)
-
-    @rule(
-        on=st.sampled_from([False, False, True]),
-        which=st.sampled_from(["kill_switch", "deployments_enabled"]),
-    )
-    def switch(self, on: bool, which: str) -> None:
-        wanted = on if which == "kill_switch" else not on
-        fleet_switch.change(scene.admin(), reason="drill", **{which: wanted})
-
-    @rule(one=ONE, status=st.sampled_from(["active", "active", "retired"]))
-    def retire(self, one: int, status: Any) -> None:
-        changes.change(scene.admin(), self.devices[one].pk, changes.DeviceChanges(status=status))
-
-    # --- devices ---------------------------------------------------------------------------------------------
-
-    @rule(one=ONE, battery=st.sampled_from([90, 90, 90, 5]), shows=st.sampled_from([None, None, 120, 121]))
-    def beat(self, one: int, battery: int, shows: int | None) -> None:
-        installed = {"package": scene.PACKAGE, "version_code": shows}
-        self.beats[self.devices[one].pk] += 1
-        command = scene.beat(self.devices[one], battery=battery, packages=[installed] if shows else None)
-        if command is not None:
-            switch = fleet_switch.read()
-            assert not switch["kill_switch"]
-            task = DeploymentTask.objects.get(
-                deployment_id=command["deployment_id"], device=self.devices[one]
-            )
-            assert (task.status, task.attempt) == ("sending", command["attempt"])
-
-    @rule(one=ONE, which=WHICH, status=STATUSES, code=CODES, ago=st.sampled_from([0, 0, 0, 0, 1, -1, None]))
-    def report(self, one: int, which: int, status: str, code: str, ago: int | None) -> None:
-        deployment, device = self._deployment(which), self.devices[one]
-        task = DeploymentTask.objects.filter(deployment=deployment, device=device).first()
-        if deployment is None or task is None:
-            return
-        attempt = None if ago is None else max(1, task.attempt - ago)
-        said = code if status in ("failed", "skipped") else None
-        restart = ["ok", "failed", None][one % 3]
-        answer = scene.report(
-            deployment, device, status, error_code=said, attempt=attempt, post_install=restart
-        )
-        now = scene.task(deployment, device)
-        assert answer.http_status in (200, 409)
-        assert (answer.body["status"], answer.body["attempt"]) == (now.status, now.attempt)
-
-    @rule(one=ONE)
-    def work(self, one: int) -> None:
-        """Whatever the device is at, it finishes."""
-        for task in DeploymentTask.objects.filter(device=self.devices[one], status__in=IN_FLIGHT):
-            answer = scene.report(task.deployment, self.devices[one], "succeeded")
-            assert answer.http_status == 200
-
-    @rule(one=ONE)
-    def enrol_anew(self, one: int) -> None:
-        device_re_enrolled.send(sender=Device, device_id=self.devices[one].pk)
-
-    # --- time and engine -------------------------------------------------------------------------------------
-
-    @rule(span=st.sampled_from([2, 2, 61, 61, 360, 1200, 7200]))
-    def wait(self, span: int) -> None:
-        for deployment in self.deployments:
-            scene.age(deployment, seconds=span)
-        Heartbeat.objects.update(received_at=F("received_at") - timedelta(seconds=span))
-
-    @rule()
-    def step(self) -> None:
-        reaper.reap(timezone.now())
-        for deployment in self.deployments:
-            tick.advance(deployment.pk)
-
-    # --- what must hold --------------------------------------------------------------------------------------
-
+class Histories(Moves):
     @invariant()
     def a_success_that_must_be_proven_was_shown(self) -> None:
         """Only a heartbeat, or the restart that was still to come after one, ends `verifying` well."""
@@ -246,6 +67,7 @@ class Histories(RuleBasedStateMachine):
                 inside = [row for row in ledger if group in row.device.groups]
                 meant = fnmatchcase(group, pattern or "*")
                 assert not meant or len([row for row in inside if _at_work(row, sent.sent_at)]) <= limit
+            _was_allowed(sent)
         self.sent |= {row.pk for row in ledger}
 
     @invariant()
@@ -293,8 +115,36 @@ class Histories(RuleBasedStateMachine):
         sent = {deployment.pk: deployment.attempts.count() for deployment in self.deployments}
         for pk, before in self.quiet.items():
             assert sent[pk] == before
-        stopped = Deployment.objects.filter(status__in=["paused", *TERMINAL]).values_list("pk", flat=True)
-        self.quiet = {pk: sent[pk] for pk in stopped}
+        stopped = Deployment.objects.filter(
+            Q(status__in=["paused", *TERMINAL]) | Q(apk__managed=False) | ~Q(to_version__withdrawn_at=None)
+        )
+        self.quiet = {pk: sent[pk] for pk in stopped.values_list("pk", flat=True)}
+
+    @invariant()
+    def nobody_is_tried_more_than_ten_times_a_day(self) -> None:
+        since = timezone.now() - timedelta(hours=24)
+        lately = DeploymentAttempt.objects.filter(sent_at__gt=since).exclude(
+            task__error_code="reinstall_incomplete"
+        )
+        tries = Counter(lately.values_list("device_id", "apk_version_id"))
+        assert max(tries.values(), default=0) <= 10
+
+    @invariant()
+    def whoever_goes_back_had_the_bad_version_and_nobody_gets_it_any_more(self) -> None:
+        for made in Deployment.objects.exclude(rollback_of=None).select_related("rollback_of", "bad_version"):
+            assert made.rollback_of is not None
+            assert made.rollback_of.status in TERMINAL
+            assert made.bad_version is not None
+            assert made.bad_version.withdrawn_at is not None
+            sent = DeploymentAttempt.objects.filter(apk_version=made.bad_version).values("device_id")
+            assert not made.tasks.exclude(device_id__in=sent).exists()
+
+    @invariant()
+    def who_stopped_it_is_known_exactly_while_it_is_stopped(self) -> None:
+        for deployment in self.deployments:
+            stopped = deployment.status == "canceled" or deployment.paused_reason == "kill_switch"
+            assert (deployment.killed_by_id is not None) == stopped
+            assert bool(deployment.paused_reason) == (deployment.status == "paused")
 
     @invariant()
     def nothing_of_many_targets_is_sent_before_it_is_approved(self) -> None:
@@ -303,6 +153,15 @@ class Histories(RuleBasedStateMachine):
                 approved_at = deployment.approved_at
                 assert approved_at is not None or not _anybody_sent(deployment)
                 assert approved_at is not None or deployment.started_at is None
+
+    @invariant()
+    def pages_add_up(self) -> None:
+        scene.forget_numbers()
+        for deployment in self.deployments:
+            said = summary.summary(deployment.pk)
+            of_reasons = sum(row["count"] for row in said["reasons"])
+            counts = said["counts"]
+            assert of_reasons == counts["total"] - sum(counts[name] for name in (*IN_FLIGHT, "succeeded"))
 
     @invariant()
     def gates_are_consistent(self) -> None:
@@ -330,6 +189,48 @@ class Histories(RuleBasedStateMachine):
             assert list(log_replay.differences(deployment.pk)) == []
 
 
+def _was_allowed(sent: DeploymentAttempt) -> None:
+    """A send that was just made, held against what is known of device and deployment."""
+    device = Device.objects.select_related("heartbeat").get(pk=sent.device_id)
+    assert device.status == "active"
+    assert device.hold_until is None or device.hold_until <= timezone.now()
+    beat, options = device.heartbeat, sent.deployment.options
+    assert beat.received_at is not None
+    assert beat.received_at > timezone.now() - timedelta(minutes=15)
+    assert (beat.battery, beat.network, bool(beat.in_use)) == (90, "wifi", False)
+    assert beat.free_storage_mb == scene.READY["free_storage_mb"]
+    if sent.deployment.canary_state == "collecting":
+        assert DeploymentTask.objects.get(pk=sent.task_id).is_canary
+        places = DeploymentTask.objects.filter(deployment=sent.deployment, is_canary=True)
+        assert places.exclude(status="skipped").count() <= options["canary"]
+    else:
+        _below_the_failure_limit(sent.deployment)
+
+
+def _below_the_failure_limit(deployment: Deployment) -> None:
+    """Counted from the ledger, device by device."""
+    options = deployment.options
+    since = deployment.failures_count_from or deployment.created_at
+    tasks = list(DeploymentTask.objects.filter(deployment=deployment))
+    ok = len([task for task in tasks if task.status == "succeeded" and _after(task.finished_at, since)])
+    bad = len([task for task in tasks if _is_bad(task, since)])
+    assert options["max_failures"] is None or bad < options["max_failures"]
+    assert ok + bad < options["failure_min_sample"] or bad * 100 <= options["failure_pct"] * (ok + bad)
+
+
+def _is_bad(task: DeploymentTask, since: datetime) -> bool:
+    if task.status == "succeeded" or (task.status == "skipped" and task.finished_at):
+        return False
+    failed = task.attempts.filter(outcome="failed", finished_at__gt=since).exclude(acknowledged_at=None)
+    if task.status == "failed":
+        return task.error_code not in NEVER_BAD and failed.exclude(error_code__in=NEVER_BAD).exists()
+    return failed.exclude(error_code__in=NEVER_BAD).exclude(error_code__startswith="download_").exists()
+
+
+def _after(moment: datetime | None, since: datetime) -> bool:
+    return moment is not None and moment > since
+
+
 def _at_work(row: DeploymentAttempt, at: datetime) -> bool:
     return row.sent_at <= at and (row.finished_at is None or row.finished_at > at)
 
@@ -346,6 +247,9 @@ def test_random_histories_keep_every_promise() -> None:
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=settings.default.max_examples // 10,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )
