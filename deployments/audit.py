@@ -1,5 +1,6 @@
 """The audit log of one deployment, written in the transaction of the act. `meta` carries before, after, reason."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,6 +11,12 @@ from mdm.people import SYSTEM, Actor
 # (deployment_id, device_id, meta jsonb). %(event)s is the sentence, %(actor)s and %(level)s its signature.
 LOG_CHANGED: Final = """INSERT INTO deployment_event (deployment_id, device_id, level, message, actor, meta)
     SELECT deployment_id, device_id, %(level)s, %(event)s, %(actor)s, meta || %(meta)s::jsonb FROM changed"""
+
+
+def signed(actor: Actor, level: str = "info") -> dict[str, str]:
+    """Whose change it is: the parameters of LOG_CHANGED but for its sentence."""
+    meta = {"request_id": actor.request_id} if actor.request_id else {}
+    return {"actor": actor.name, "level": level, "meta": json.dumps(meta)}
 
 
 def record(

@@ -1,20 +1,21 @@
 """Receivers: what happens to packages and devices changes live deployments in the same transaction."""
 
+from functools import partial
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.dispatch import receiver
 from django.utils import timezone
 
 from apks.models import Apk, ApkVersion
 from apks.signals import package_unmanaged, version_withdrawn, withdrawal_begins
 from deployments import audit
-from deployments.engine import moves, reports
+from deployments.engine import bell, moves, reports
 from deployments.locking import SWITCH_LOCK, TAKE_SWITCH
-from deployments.models import Deployment
+from deployments.models import Deployment, DeploymentTask
 from deployments.rules.states import DeploymentStatus, PausedReason
 from devices.signals import device_re_enrolled, device_retired
-from mdm.people import SYSTEM, Actor
+from mdm.people import Actor
 
 _RETIRE = f"""WITH before AS MATERIALIZED (SELECT id, status, attempt, phase FROM deployment_task
     WHERE device_id = %(device_id)s AND (status IN ('queued', 'throttled', 'waiting_window', 'sending', 'installing')
@@ -68,7 +69,7 @@ def end_attempt(sender: object, device_id: int, **kwargs: Any) -> None:
 
 
 @receiver(device_retired)
-def end_tasks(sender: object, device_id: int, **kwargs: Any) -> None:
+def end_tasks(sender: object, device_id: int, actor: Actor, **kwargs: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             _RETIRE,
@@ -76,8 +77,11 @@ def end_tasks(sender: object, device_id: int, **kwargs: Any) -> None:
                 "device_id": device_id,
                 "now": timezone.now(),
                 "event": "The device was retired",
-                "actor": SYSTEM.name,
-                "level": "info",
-                "meta": "{}",
+                **audit.signed(actor),
             },
         )
+    caught = DeploymentTask.objects.filter(
+        device_id=device_id, status="skipped", in_flight_until__isnull=False
+    )
+    for deployment_id in caught.values_list("deployment_id", flat=True):
+        transaction.on_commit(partial(bell.tell_to_stop, deployment_id))

@@ -4,7 +4,7 @@ import logging
 from typing import Final
 
 from deployments import retention, tick
-from deployments.engine import bell, pushing
+from deployments.engine import bell, nudging, pushing
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,10 @@ def advance(deployment_id: int) -> None:
 
 def tell_to_stop(deployment_id: int) -> None:
     pushing.tell_to_stop(deployment_id)
+
+
+def nudge(task_ids: list[int]) -> None:
+    nudging.push(task_ids)
 
 
 def tidy() -> None:

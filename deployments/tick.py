@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from deployments import audit
-from deployments.engine import bell, canary, dispatch, moves, reaper, turns
+from deployments.engine import bell, canary, dispatch, moves, nudging, reaper, turns
 from deployments.engine.dispatch import Claim, Turn
 from deployments.engine.eligibility import REASON_OF_MANY, SERVER_ZONE, Terms
 from deployments.locking import locked
@@ -37,7 +37,9 @@ THROTTLED_SHOWN: Final = 20
 
 def ring_due_deployments() -> None:
     """Called every second by the one ticker: rings for what may have something to do."""
-    reaper.reap(timezone.now())
+    now = timezone.now()
+    reaper.reap(now)
+    nudging.look(now)
     due = Deployment.objects.filter(status__in=(DeploymentStatus.QUEUED, DeploymentStatus.RUNNING))
     for deployment_id in due.order_by("id").values_list("id", flat=True):
         bell.call(deployment_id)

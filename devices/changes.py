@@ -59,7 +59,7 @@ def _apply(actor: Actor, device: Device, changed: dict[str, Any]) -> None:
     if status == DeviceStatus.ACTIVE:
         Heartbeat.objects.get_or_create(device=device)  # gone where it was retired for long
     if status == DeviceStatus.RETIRED:
-        device_retired.send(sender=Device, device_id=device.pk)
+        device_retired.send(sender=Device, device_id=device.pk, actor=actor)
     audit.record(
         actor, "device.change", device, f"Changed {', '.join(after)}", {"before": before, "after": after}
     )

@@ -34,14 +34,13 @@ def push_claims(claims: list[Claim]) -> None:
     """Each claim is still checked: it may have been canceled, or handed out by a heartbeat, meanwhile."""
     by_task = {claim.task_id: claim for claim in claims if not _late(claim)}
     tasks = attempts.read("t.id = ANY(%s) AND t.status = 'sending'", [list(by_task)]) if by_task else []
-    results = push.send(
+    results = send(
         [
-            _message(task, by_task[task.id].fcm_token)
+            message(task, by_task[task.id].fcm_token)
             for task in tasks
             if task.attempt == by_task[task.id].attempt and not task.stop_reason
         ]
     )
-    counters.add(Counter(counters.key(counters.PUSHES, outcome=result.outcome.value) for result in results))
     now = timezone.now()
     for result in results:
         _record(by_task[result.reference], result, now)
@@ -52,7 +51,14 @@ def _late(claim: Claim) -> bool:
     return timezone.now() - claim.sent_at > timedelta(seconds=LATE_SEC)
 
 
-def _message(task: Task, token: str) -> PushMessage:
+def send(messages: list[PushMessage]) -> list[PushResult]:
+    """Pushed and counted."""
+    results = push.send(messages)
+    counters.add(Counter(counters.key(counters.PUSHES, outcome=result.outcome.value) for result in results))
+    return results
+
+
+def message(task: Task, token: str) -> PushMessage:
     assert task.in_flight_until is not None
     ttl = max(0, int((task.in_flight_until - timezone.now()).total_seconds()))
     return PushMessage(token, push.encode_command(commands.command(task)), ttl, task.package, task.id)

@@ -12,8 +12,9 @@ from deployments.rules.states import HARD_STOPS, Phase, TaskStatus
 BATCH: Final = 500
 # Time spent stopped does not count: whoever is told to stop keeps the place (see Task.stop_reason). Left out
 # here, so that a great stopped deployment cannot hide the others' dead devices behind the limit.
-_PAST: Final = """t.in_flight_until <= %s AND (t.status = 'skipped' OR NOT (s.kill_switch OR v.withdrawn_at IS NOT NULL
-    OR p.status = 'paused' AND p.paused_reason = ANY(%s)))"""
+NOT_STOPPED: Final = """NOT (s.kill_switch OR v.withdrawn_at IS NOT NULL
+    OR p.status = 'paused' AND p.paused_reason = ANY(%s))"""
+_PAST: Final = f"t.in_flight_until <= %s AND (t.status = 'skipped' OR {NOT_STOPPED})"
 _DUE: Final = f"{_PAST} ORDER BY t.in_flight_until LIMIT {BATCH}"
 _OLDEST: Final = f"""SELECT t.deployment_id, min(t.in_flight_until)
     FROM deployment_task t JOIN deployment p ON p.id = t.deployment_id

@@ -164,6 +164,9 @@ class DeploymentAttempt(models.Model):
     transport = models.CharField(max_length=9, choices=[("push", "Push"), ("heartbeat", "Heartbeat")])
     sent_at = models.DateTimeField()
     pushed_at = models.DateTimeField(null=True)
+    nudged_at = models.DateTimeField(
+        null=True, help_text="When an agent that replaces itself was called once."
+    )
     acknowledged_at = models.DateTimeField(null=True)
     installing_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
