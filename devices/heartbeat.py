@@ -16,7 +16,6 @@ LASTING: Final = (
     "battery",
     "charging",
     "network",
-    "metered",
     "free_storage_mb",
     "doze_exempt",
     "device_owner",
@@ -25,8 +24,14 @@ MOMENTARY: Final = ("in_call", "in_use")
 # What a beat may say of the device itself; compared with what its credential was read with.
 TRAITS: Final = ("agent_version", "sdk_int", "max_schema", "tz", "fcm_token")
 
-_READINGS: Final = [f"{name} = COALESCE(%({name})s, {name})" for name in LASTING] + [
-    f"{name} = %({name})s" for name in MOMENTARY
+# Whether it is metered is said of a network: of another one it is not known.
+METERED: Final = """metered = COALESCE(%(metered)s, CASE WHEN %(network)s::text IS NULL OR %(network)s::text = network
+    THEN metered END)"""
+
+_READINGS: Final = [
+    *(f"{name} = COALESCE(%({name})s, {name})" for name in LASTING),
+    *(f"{name} = %({name})s" for name in MOMENTARY),
+    METERED,
 ]
 _BEAT: Final = (
     f"UPDATE heartbeat SET received_at = %(now)s, {', '.join(_READINGS)} WHERE device_id = %(device_id)s"
@@ -35,7 +40,7 @@ _BEAT: Final = (
 
 def store(device: DeviceCredential, beat: HeartbeatIn, now: datetime) -> Mapping[str, Any] | None:
     """Stores the beat; returns the whole inventory as `current_versions` where the beat brought one."""
-    readings = {name: getattr(beat, name) for name in (*LASTING, *MOMENTARY)}
+    readings = {name: getattr(beat, name) for name in (*LASTING, *MOMENTARY, "metered")}
     with prepared.cursor() as cursor:
         cursor.execute(_BEAT, readings | {"now": now, "device_id": device.device_id})
     versions = None if beat.packages is None else current_versions(beat.packages)

@@ -26,8 +26,8 @@ _PICK: Final = f"""SELECT id, device_id FROM (
 _AGAIN: Final = f"""SELECT t.id, d.id AS device_id {_READY} AND t.is_canary ORDER BY t.id"""
 
 # With check-in the heartbeats come as they come. A device of a model that the canary has already is let in
-# only while places remain for the models that it lacks and that are there. Who is held or waits for its time is
-# not there; who misses a condition is skipped soon and does not count then.
+# only while places remain for the models that it lacks and that are there. Who is held, waits for its time or finds
+# its group full is not there; who misses a condition is skipped soon and does not count then.
 _ADMITS: Final = f"""WITH used AS MATERIALIZED ({_MODELS_IN})
     SELECT EXISTS (SELECT 1 FROM deployment_task WHERE deployment_id = %(id)s AND device_id = %(device_id)s
             AND is_canary)
@@ -37,6 +37,7 @@ _ADMITS: Final = f"""WITH used AS MATERIALIZED ({_MODELS_IN})
             AND t.status IN ('queued', 'throttled', 'waiting_window') AND h.received_at >= %(online_since)s
             AND (t.next_run_at IS NULL OR t.next_run_at <= %(now)s)
             AND (d.hold_until IS NULL OR d.hold_until <= %(now)s)
+            AND NOT d.groups && %(full_groups)s::varchar[]
             AND NOT EXISTS (SELECT 1 FROM deployment_task o
                 WHERE o.device_id = d.id AND o.in_flight_until IS NOT NULL)
             AND d.model NOT IN (SELECT model FROM used)) lacking)"""

@@ -79,11 +79,12 @@ def _claim(task: Task, now: datetime) -> dict[str, Any] | None:
         options,
         now,
         closing=eligibility.closing(options, now, deployment.pk),
+        canary_closed=measures.canary_gate_stays_shut(deployment, options, now),
         full_groups=spread.places(options).full,
     )
     reason = eligibility.reason_of(task.id, terms)
     skipped = task.status == TaskStatus.SKIPPED
-    if skipped and reason in turns.MET:
+    if skipped and reason not in (*MISSES, *ENDING):
         turns.requeue([task.id], terms)
     if reason not in _DECIDED[skipped]:
         return None

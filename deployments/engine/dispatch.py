@@ -139,9 +139,7 @@ def _claim_params(now: Turn, tasks: list[int], devices: list[int], transport: st
         "devices": devices,
         "transport": transport,
         "event": "Sent",
-        "actor": SYSTEM.name,
-        "level": "info",
-        "meta": "{}",
+        **audit.signed(SYSTEM),
     }
 
 

@@ -17,7 +17,7 @@ from deployments.models import Deployment
 from deployments.rules import window as windows
 from deployments.rules.options import DeploymentOptions
 from deployments.rules.retry import RETRY_BUDGET, RETRY_BUDGET_PERIOD
-from deployments.rules.states import InstallMode
+from deployments.rules.states import MISSES, InstallMode
 from mdm import prepared
 
 COMMAND_SCHEMA: Final = 1
@@ -35,10 +35,12 @@ _ZONE: Final = "COALESCE(NULLIF(d.tz, ''), %(server_tz)s)"
 OUTSIDE_WINDOW: Final = f"%(all_closed)s OR {_ZONE} = ANY(%(closed_zones)s::text[])"
 
 # One device at a time: a lookup by index. Many at once: one grouped pass that is hashed.
-BUDGET_OF_ONE: Final = """(SELECT count(*) FROM deployment_attempt a WHERE a.device_id = d.id
-    AND a.apk_version_id = %(version_id)s AND a.sent_at > %(budget_since)s) >= %(retry_budget)s"""
-BUDGET_OF_MANY: Final = """d.id IN (SELECT a.device_id FROM deployment_attempt a
-    WHERE a.apk_version_id = %(version_id)s AND a.sent_at > %(budget_since)s
+# What the push service did not take never left the server: an outage spends nobody's budget.
+_TRIED: Final = """a.apk_version_id = %(version_id)s AND a.sent_at > %(budget_since)s
+    AND a.outcome <> 'push_failed'"""
+BUDGET_OF_ONE: Final = f"""(SELECT count(*) FROM deployment_attempt a WHERE a.device_id = d.id
+    AND {_TRIED}) >= %(retry_budget)s"""
+BUDGET_OF_MANY: Final = f"""d.id IN (SELECT a.device_id FROM deployment_attempt a WHERE {_TRIED}
     GROUP BY a.device_id HAVING count(*) >= %(retry_budget)s)"""
 # A device has one task in flight, so this one's own says that there is no other.
 OTHER_OF_ONE: Final = """EXISTS (SELECT 1 FROM deployment_task o WHERE o.device_id = d.id
@@ -92,6 +94,12 @@ CONDITIONS: Final[dict[str, str]] = {
     "group_limit": "d.groups && %(full_groups)s::varchar[]",
 }
 _GIVEN: Final = {"held": "%(held)s", "said_by_agent": "t.reason", "pace": "%(pace)s"}
+
+
+# Whether the device misses any condition, whatever else holds it.
+MISSED: Final = " OR ".join(
+    f"({when})" for name, when in CONDITIONS.items() if name in (*MISSES, "said_by_agent")
+)
 
 
 def _reason(budget: str, other: str) -> str:

@@ -176,6 +176,21 @@ def failure_verdict(options: DeploymentOptions, failures: Failures) -> gate.Fail
     )
 
 
+def canary_gate_stays_shut(deployment: Deployment, options: DeploymentOptions, now: datetime) -> bool:
+    """Whether all places are taken and no verdict is due: then a heartbeat need not take the lock to look closer."""
+    if deployment.canary_state != CanaryState.COLLECTING:
+        return False
+    counts = measure_canary(deployment, options)
+    if not canary_gate_shut(deployment, counts):
+        return False
+    verdict = canary_verdict(deployment, options, counts, now)
+    if verdict.state != "collecting":
+        return verdict.state == "soaking" and deployment.canary_reached_at is not None
+    since = deployment.canary_clock_at or now
+    unread_ms = int((now - since).total_seconds() * 1000)
+    return deployment.canary_elapsed_ms + unread_ms < milliseconds(options.canary_timeout_min)
+
+
 def canary_gate_shut(deployment: Deployment, counts: Canary | None) -> bool:
     """Whether every canary place is taken while the verdict is open."""
     return deployment.canary_state == CanaryState.COLLECTING and (counts is None or counts.free == 0)

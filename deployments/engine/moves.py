@@ -99,8 +99,6 @@ def recall_unacknowledged(deployment_id: int, now: datetime) -> None:
                 "id": deployment_id,
                 "now": now,
                 "event": "Called back before the device acknowledged",
-                "actor": SYSTEM.name,
-                "level": "warn",
-                "meta": "{}",
+                **audit.signed(SYSTEM, "warn"),
             },
         )

@@ -50,7 +50,8 @@ _MOST_COMMON: Final = """SELECT v.id FROM deployment_task t
 _UNREPORTED: Final = """concat_ws(', ', CASE WHEN %(wifi_only)s AND h.network IS NULL THEN 'network' END,
     CASE WHEN %(min_battery)s > 0 AND h.battery IS NULL THEN 'battery' END,
     CASE WHEN %(charging_only)s AND h.charging IS NULL THEN 'charging' END,
-    CASE WHEN h.free_storage_mb IS NULL THEN 'free storage' END)"""
+    CASE WHEN h.free_storage_mb IS NULL THEN 'free storage' END,
+    CASE WHEN %(require_doze_exempt)s AND h.doze_exempt IS NULL THEN 'battery saving' END)"""
 _CLASSIFY: Final = f"""WITH {{judged}}
 INSERT INTO dry_run_device (dry_run_id, device_id, classification, reason, observed, required)
 SELECT %(id)s, d.id, CASE WHEN r.reason = ANY(%(ending)s) THEN 'excluded'

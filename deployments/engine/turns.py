@@ -76,10 +76,13 @@ changed AS (UPDATE deployment_task t SET status = 'skipped', reason = j.reason,
         'before', CASE WHEN j.again THEN 'skipped' ELSE 'waiting' END,
         'after', CASE WHEN j.final THEN 'ended' ELSE 'skipped' END) AS meta)"""
 
-# Who was skipped has lost its canary place and may win another.
+# Who was skipped has lost its canary place and may win another. It waits again once it misses no condition, whatever
+# else holds it: a shut window or gate is none of its own.
 _REQUEUE: Final = f"""WITH changed AS (UPDATE deployment_task t
     SET status = 'queued', reason = '', next_run_at = NULL, is_canary = false, updated_at = %(now)s
-    WHERE t.id = ANY(%(tasks)s) AND t.status = 'skipped' AND t.next_run_at IS NOT NULL
+    FROM device d LEFT JOIN heartbeat h ON h.device_id = d.id
+    WHERE d.id = t.device_id AND t.id = ANY(%(tasks)s) AND t.status = 'skipped' AND t.next_run_at IS NOT NULL
+        AND ({eligibility.MISSED}) IS NOT TRUE
     RETURNING t.deployment_id, t.device_id, jsonb_build_object('task', t.id, 'before', 'skipped',
         'after', 'waiting') AS meta)
 {audit.LOG_CHANGED}"""
@@ -154,7 +157,7 @@ def requeue(task_ids: list[int], terms: Terms) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             _REQUEUE,
-            {"tasks": task_ids, "now": terms.now, "meta": "{}", **_signature("Ready again")},
+            terms.params() | {"tasks": task_ids, "event": "Ready again", **audit.signed(SYSTEM)},
         )
         return int(cursor.rowcount)
 
@@ -208,8 +211,8 @@ def _settle(sql: str, deployment: Deployment, terms: Terms, **more: Any) -> int:
         "deadline": timedelta(hours=terms.options.deadline_hours),
         "ending": list(ENDING),
         "misses": list(MISSES),
-        "meta": "{}",
-        **_signature("Skipped: its turn came"),
+        "event": "Skipped: its turn came",
+        **audit.signed(SYSTEM),
         **more,
     }
     with connection.cursor() as cursor:
@@ -222,7 +225,3 @@ def _settle(sql: str, deployment: Deployment, terms: Terms, **more: Any) -> int:
 
 def _params(deployment: Deployment, terms: Terms) -> dict[str, Any]:
     return terms.params() | {"id": deployment.pk}
-
-
-def _signature(event: str) -> dict[str, str]:
-    return {"event": event, "actor": SYSTEM.name, "level": "info"}

@@ -310,17 +310,7 @@ def cancel_held(actor: Actor, deployment: Deployment, reason: str) -> None:
 
 def _cancel_tasks(deployment_id: int, now: datetime, actor: Actor) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(
-            _CANCEL,
-            {
-                "id": deployment_id,
-                "now": now,
-                "event": "Canceled",
-                "actor": actor.name,
-                "level": "info",
-                "meta": "{}",
-            },
-        )
+        cursor.execute(_CANCEL, {"id": deployment_id, "now": now, "event": "Canceled", **audit.signed(actor)})
 
 
 def change_pace(

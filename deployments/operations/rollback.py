@@ -66,17 +66,19 @@ def done_by_which(deployment_id: int) -> int | None:
 
 def why_not(deployment: Deployment, no_way: str, done_by: int | None) -> str:
     """`no_way`: why no way leads back at all, "" where one does."""
-    if deployment.bad_version_id is not None:
-        return "This is a rollback itself."
-    if not deployment.options["allow_rollback"]:
-        return "Rollback was not allowed when the deployment was started."
-    if done_by is not None:
-        return f"Rolled back already, by deployment #{done_by}."
-    if no_way:
-        return no_way
-    if deployment.gate_tripped_at is None:
-        return NOT_TRIPPED
-    return ""
+    package = deployment.apk
+    refusals = (
+        (deployment.bad_version_id is not None, "This is a rollback itself."),
+        (
+            not deployment.options["allow_rollback"],
+            "Rollback was not allowed when the deployment was started.",
+        ),
+        (done_by is not None, f"Rolled back already, by deployment #{done_by}."),
+        (bool(no_way), no_way),
+        (deployment.gate_tripped_at is None, NOT_TRIPPED),
+        (not package.managed, f"{package.package_name} is not on the allowlist; put it there first."),
+    )
+    return next((text for applies, text in refusals if applies), "")
 
 
 def roll_back(actor: Actor, deployment_id: int, consent: Consent) -> int:

@@ -5,10 +5,14 @@ from typing import Any
 
 from django.utils import timezone
 
+from apks import allowlist
+from deployments import tick
 from deployments.engine import reaper
 from deployments.models import Deployment, DeploymentTask
-from deployments.operations import lifecycle
+from deployments.operations import fleet_switch, lifecycle
+from devices import changes
 from devices.models import Device
+from devices.signals import device_re_enrolled
 from tests.deployments import scene
 
 Stage = tuple[Deployment, Device]
@@ -75,6 +79,41 @@ def _timed_out() -> Stage:
     return deployment, device
 
 
+def _retired() -> Stage:
+    deployment, device = after(("received", None))
+    changes.change(scene.admin(), device.pk, changes.DeviceChanges(status="retired"))
+    return deployment, device
+
+
+def _enrolled_anew() -> Stage:
+    deployment, device = after(("received", None))
+    device_re_enrolled.send(sender=Device, device_id=device.pk)
+    return deployment, device
+
+
+def _called_back() -> Stage:
+    device, other = scene.devices(2)
+    deployment = scene.start([device, other], max_failures=1, **RETRIES)
+    assert scene.beat(device)
+    assert scene.beat(other)
+    scene.report(deployment, other, "failed", error_code="apk_invalid")
+    tick.advance(deployment.pk)
+    assert scene.state(deployment) == ("paused", "failure_rate")
+    return deployment, device
+
+
+def _while_the_switch_is_on() -> Stage:
+    deployment, device = after(("received", None))
+    fleet_switch.change(scene.admin(), kill_switch=True, reason="drill")
+    return deployment, device
+
+
+def _of_a_withdrawn_version() -> Stage:
+    deployment, device = after(("received", None))
+    allowlist.withdraw(scene.admin(), deployment.to_version_id, "bad")
+    return deployment, device
+
+
 STATES: dict[str, Callable[[], Stage]] = {
     "never sent": started,
     "sending": sending,
@@ -92,6 +131,11 @@ STATES: dict[str, Callable[[], Stage]] = {
     "canceled in flight": _canceled,
     "canceled, stopped as told": _canceled_and_stopped,
     "canceled, silent until its deadline": _canceled_and_silent,
+    "retired in flight": _retired,
+    "enrolled anew in flight": _enrolled_anew,
+    "called back by a gate": _called_back,
+    "at work while the switch is on": _while_the_switch_is_on,
+    "at work on a withdrawn version": _of_a_withdrawn_version,
     "failed": lambda: after(("failed", "apk_invalid")),
     "succeeded": lambda: after(("succeeded", None)),
 }

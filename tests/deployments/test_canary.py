@@ -236,14 +236,19 @@ def test_with_check_in_places_are_kept_for_models_that_are_there() -> None:
     assert scene.task(deployment, new[0]).is_canary
 
 
-@pytest.mark.parametrize("why", ["quiet", "held", "busy"])
+@pytest.mark.parametrize("why", ["quiet", "held", "busy", "its shop is dark"])
 def test_no_place_is_kept_for_a_model_that_cannot_come(why: str) -> None:
     old, (new,) = scene.devices(3, model="TC51"), scene.devices(1, model="TC57")
     version = scene.version()
     if why == "busy":
         scene.start([new], to=version)
         assert scene.beat(new)
-    scene.start(canary=2, to=version)
+    if why == "its shop is dark":
+        (neighbour,) = scene.devices(1, groups=["shop-1"], model="TC57")
+        Device.objects.filter(pk=new.pk).update(groups=["shop-1"])
+        scene.start([neighbour], to=version)
+        assert scene.beat(neighbour)
+    scene.start([*old, new], canary=2, to=version, max_per_group=1)
     if why == "quiet":
         scene.quiet(new, minutes=16)
     elif why == "held":

@@ -1,5 +1,6 @@
 """What starting, pausing, resuming, canceling and the switch do to the devices at work and to the counts."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -252,6 +253,24 @@ def test_retiring_a_device_ends_its_tasks_as_a_cancel_does() -> None:
     assert scene.confirm(deployment, fleet[0]).http_status == 410
     assert scene.report(deployment, fleet[0], "succeeded").http_status == 200
     assert scene.task(deployment, fleet[0]).status == "succeeded"
+
+
+def test_whoever_retires_a_device_is_named_in_the_log_of_its_deployments() -> None:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device])
+    person = replace(scene.admin(), request_id="req-1")
+    changes.change(person, device.pk, changes.DeviceChanges(status="retired"))
+    event = DeploymentEvent.objects.get(deployment=deployment, device=device)
+    assert (event.actor, event.meta["request_id"]) == (person.name, "req-1")
+
+
+def test_each_canceled_device_is_logged_with_the_request_that_canceled_it() -> None:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device])
+    person = replace(scene.admin(), request_id="req-2")
+    lifecycle.cancel(person, deployment.pk)
+    event = DeploymentEvent.objects.get(deployment=deployment, device=device)
+    assert (event.actor, event.meta["request_id"], event.meta["reason"]) == (person.name, "req-2", "canceled")
 
 
 def test_a_retired_device_reports_what_was_sent_for_24_hours() -> None:

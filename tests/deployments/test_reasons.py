@@ -170,6 +170,13 @@ def _both_forms(case: Circumstance) -> set[str]:
         return {eligibility.reason_of(task.pk, terms), *(row[0] for row in cursor.fetchall())}
 
 
+def test_what_the_push_service_did_not_take_spends_no_budget() -> None:
+    task, terms = _task(COMPUTED["retry_budget_spent"], timezone.now())
+    assert eligibility.reason_of(task.pk, terms) == "retry_budget_spent"
+    DeploymentAttempt.objects.filter(task=task, number=3).update(outcome="push_failed")
+    assert eligibility.reason_of(task.pk, terms) == "awaiting_heartbeat"
+
+
 @pytest.mark.parametrize("code", COMPUTED, ids=lambda code: f"{COMPUTED[code].sentence}: {code}")
 def test_a_reason_alone(code: str) -> None:
     assert _both_forms(COMPUTED[code]) == {code}
@@ -310,3 +317,8 @@ def test_the_dry_run_says_what_was_not_reported() -> None:
     assert (row["class"], row["reason"]) == ("will_update", None)
     assert row["observed"] == "network, battery: not reported"
     assert row["required"] == "checked on the device"
+
+
+def test_an_exemption_that_is_wanted_and_was_not_reported_is_said_too() -> None:
+    row = _dry_run(Circumstance("", options={"require_doze_exempt": True}, beat={"doze_exempt": None}))
+    assert (row["class"], row["observed"]) == ("will_update", "battery saving: not reported")

@@ -45,6 +45,11 @@ canceled before it was sent                  | ! ! ! ! ! ! !
 canceled in flight                           | ! ! ! >succeeded !free !free >free
 canceled, stopped as told                    | = = = >succeeded ! ! =
 canceled, silent until its deadline          | ! ! ! >succeeded ! ! =
+retired in flight                            | ! ! ! >succeeded !free !free >free
+enrolled anew in flight                      | ! ! ! >succeeded ! ! =
+called back by a gate                        | ! ! ! >succeeded ! ! =
+at work while the switch is on               | = >installing >installing >succeeded >waiting >skipped >waiting
+at work on a withdrawn version               | = >installing >installing >succeeded >waiting >skipped >waiting
 failed                                       | = = = >succeeded ! ! =
 succeeded                                    | = = = = ! ! =
 """
@@ -74,7 +79,8 @@ def test_a_report_of_the_current_attempt(state: str, report: str, cell: str) -> 
     if cell in ("=", "!"):
         assert stages.row(deployment, device) == before
     elif cell[1:] == "free":
-        assert (task.status, task.reason, task.in_flight_until) == ("skipped", "canceled", None)
+        reason = "device_retired" if state.startswith("retired") else "canceled"
+        assert (task.status, task.reason, task.in_flight_until) == ("skipped", reason, None)
     else:
         assert _kind(task) == cell[1:]
     new = scene.events(deployment, device) - logged

@@ -381,13 +381,16 @@ def _refused(why: str) -> tuple[Deployment, type[Exception], Actor]:
     if why == "the kill switch":
         scene.FleetSwitch.objects.update(kill_switch=True)
         return bad, Conflict, actor
+    if why == "the allowlist":
+        allowlist.unmanage_package(actor, scene.PACKAGE)
+        return bad, Conflict, actor
     if why == "the flag":
         scene.FleetSwitch.objects.update(deployments_enabled=False)
         return bad, Forbidden, actor
     return bad, Forbidden, Actor.person(member("operator"))
 
 
-@pytest.mark.parametrize("why", ["the kill switch", "the flag", "a missing permission"])
+@pytest.mark.parametrize("why", ["the kill switch", "the flag", "the allowlist", "a missing permission"])
 def test_nothing_is_half_done_when_it_is_refused_by(why: str) -> None:
     bad, problem, actor = _refused(why)
     with pytest.raises(problem):
@@ -395,6 +398,15 @@ def test_nothing_is_half_done_when_it_is_refused_by(why: str) -> None:
     assert scene.state(bad) == ("paused", "failure_rate")
     assert Deployment.objects.count() == 1
     assert not ApkVersion.objects.exclude(withdrawn_at=None).exists()
+
+
+def test_off_the_allowlist_it_is_not_offered_and_says_why() -> None:
+    rebuilt()
+    bad = tripped(scene.devices(3))
+    allowlist.unmanage_package(scene.admin(), scene.PACKAGE)
+    offered = summary.summary(bad.pk)["rollback"]
+    assert (offered["offered"], offered["kind"]) == (False, "rebuild")
+    assert offered["why_not"] == f"{scene.PACKAGE} is not on the allowlist; put it there first."
 
 
 def test_there_is_no_such_deployment() -> None:

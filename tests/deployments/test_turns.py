@@ -1,5 +1,6 @@
 """Whose turn has come, what is missed, and until when it is checked again (behaviour §1, §5, §7 and §9)."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -226,6 +227,48 @@ def test_a_deadline_is_not_decided_while_the_canary_gate_is_shut() -> None:
     tick.advance(deployment.pk)
     task = scene.task(deployment, fleet[1])
     assert (task.status, task.finished_at) == ("skipped", None)
+
+
+def _gate_shut() -> tuple[Deployment, Device]:
+    first, other = scene.devices(2)
+    deployment = scene.start(canary=1)
+    assert scene.beat(other, battery=5) is None
+    assert scene.beat(first)
+    return deployment, other
+
+
+def _held() -> tuple[Deployment, Device]:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device])
+    assert scene.beat(device, battery=5) is None
+    Device.objects.update(hold_until=timezone.now() + timedelta(hours=1))
+    return deployment, device
+
+
+def _window_shut() -> tuple[Deployment, Device]:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device])
+    assert scene.beat(device, battery=5) is None
+    window = {"start_iso": "2999-01-01T00:00:00Z", "end_iso": "2999-01-02T00:00:00Z"}
+    Deployment.objects.update(options=deployment.options | {"window": window})
+    return deployment, device
+
+
+@pytest.mark.parametrize(
+    ("holding", "reason"),
+    [(_gate_shut, "canary_gate"), (_held, "device_hold"), (_window_shut, "outside_window")],
+)
+def test_a_skipped_device_waits_again_once_it_misses_nothing_whatever_else_holds_it(
+    holding: Callable[[], tuple[Deployment, Device]], reason: str
+) -> None:
+    deployment, device = holding()
+    assert scene.task(deployment, device).status == "skipped"
+    assert scene.beat(device, battery=5) is None
+    assert scene.task(deployment, device).status == "skipped"
+    assert scene.beat(device, battery=90) is None
+    task = scene.task(deployment, device)
+    assert (task.status, task.next_run_at) == ("queued", None)
+    assert scene.reason(deployment, device) == reason
 
 
 def test_a_skipped_device_that_got_the_version_elsewhere_has_ended_with_its_heartbeat() -> None:
