@@ -39,24 +39,10 @@ def door(method: str) -> Callable[[View], View]:
     """A view of one method. Agents bring no cookies, so there is nothing for a forged form to ride on."""
 
     def framed(view: View) -> View:
-        def answered(request: HttpRequest, ids: dict[str, str]) -> HttpResponse:
-            if request.method != method:
-                return _not_allowed(method)
-            try:
-                answer = view(request, **{name: path_id(text) for name, text in ids.items()})
-            except Unauthorized as refusal:
-                answer = problem_json.response(_slowed(request, refusal))
-            except Problem as problem:
-                answer = problem_json.response(problem)
-            except ValidationError as error:
-                answer = problem_json.invalid(error.errors(include_url=False, include_input=False))
-            answer["Content-Length"] = str(len(answer.content))
-            return answer
-
         def entered(request: HttpRequest, **ids: str) -> HttpResponse:
             status = 500  # unless something else comes out
             try:
-                answer = answered(request, ids)
+                answer = _answered(view, request, ids) if request.method == method else _not_allowed(method)
                 status = answer.status_code
                 return answer
             finally:
@@ -68,6 +54,21 @@ def door(method: str) -> Callable[[View], View]:
         return csrf_exempt(entered)
 
     return framed
+
+
+def _answered(view: View, request: HttpRequest, ids: dict[str, str]) -> HttpResponse:
+    try:
+        answer = view(request, **{name: path_id(text) for name, text in ids.items()})
+    except Unauthorized as refusal:
+        answer = problem_json.response(_slowed(request, refusal))
+    except Problem as problem:
+        answer = problem_json.response(problem)
+    except ValidationError as error:
+        answer = problem_json.invalid(error.errors(include_url=False, include_input=False))
+    except problem_json.DATABASE_AWAY as error:
+        answer = problem_json.unavailable(error)
+    answer["Content-Length"] = str(len(answer.content))
+    return answer
 
 
 def _slowed(request: HttpRequest, refusal: Unauthorized) -> Problem:

@@ -87,7 +87,10 @@ def _operation(route: Route) -> dict[str, Any]:
         "parameters": [*_path_parameters(route), *(_parameter(name, "query") for name in route.query)],
         "responses": {
             **{str(code): _answer(model, "application/json") for code, model in route.answers.items()},
-            **{str(code): _answer(ProblemOut, "application/problem+json") for code in (*route.refusals, 429)},
+            **{
+                str(code): _answer(ProblemOut, "application/problem+json")
+                for code in (*route.refusals, 429, 503)
+            },
         },
         "security": [{}, {"DeviceToken": []}] if route.open_to_all else [{"DeviceToken": []}],
     }

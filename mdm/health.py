@@ -7,6 +7,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from mdm import worker_beat
+from mdm.problem_json import CONTENT_TYPE, RETRY_AFTER_SEC
 
 
 @csrf_exempt
@@ -30,7 +31,9 @@ def readyz(request: HttpRequest) -> HttpResponse:
         "detail": "Not ready: " + "; ".join(missing) + ".",
         "missing": missing,
     }
-    return JsonResponse(problem, status=503, content_type="application/problem+json")
+    answer = JsonResponse(problem, status=503, content_type=CONTENT_TYPE)
+    answer["Retry-After"] = str(RETRY_AFTER_SEC)
+    return answer
 
 
 def missing_for_service() -> list[str]:

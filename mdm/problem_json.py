@@ -1,19 +1,25 @@
 """Refusals on the wire: application/problem+json, whoever raised them."""
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from mdm.problems import Invalid, Problem, TooManyAttempts
 
+logger = logging.getLogger(__name__)
+
 CONTENT_TYPE: Final = "application/problem+json"
 PREFIX: Final = "/v1/"
 FIRST_ERROR: Final = 400
 MAX_NAMED_ERRORS: Final = 50
+RETRY_AFTER_SEC: Final = 5
+DATABASE_AWAY: Final = (OperationalError, InterfaceError)
 
 # pydantic says where a value came from and through which arm of a union; a person wants the field.
 _SENTENCES: Final = {
@@ -33,6 +39,7 @@ _DETAILS: Final = {
     413: "The request is too large.",
     415: "Send JSON.",
     500: "Something went wrong here; it has been logged.",
+    503: "The database cannot be asked just now. Nothing was done; come back in a few seconds.",
 }
 
 
@@ -55,6 +62,14 @@ def plain(status: int, detail: str = "") -> HttpResponse:
         "detail": detail or _DETAILS.get(status, f"{phrase}."),
     }
     return _response(status, body)
+
+
+def unavailable(error: Exception) -> HttpResponse:
+    """503 for what `DATABASE_AWAY` raised: agents and scripts come back, where a 500 would be a fault of ours."""
+    logger.error("The database failed: %s", " ".join(str(error).split()))
+    answer = plain(HTTPStatus.SERVICE_UNAVAILABLE)
+    answer["Retry-After"] = str(RETRY_AFTER_SEC)
+    return answer
 
 
 def invalid(details: Iterable[Mapping[str, Any]], skip: int = 0) -> HttpResponse:
@@ -93,6 +108,11 @@ class ProblemJsonMiddleware:
         if answer.status_code >= FIRST_ERROR and request.path_info.startswith(PREFIX):
             _reshape(answer)
         return answer
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Of a view; the agents' door, which is further inside, does the same."""
+        under_v1 = request.path_info.startswith(PREFIX)
+        return unavailable(error) if under_v1 and isinstance(error, DATABASE_AWAY) else None
 
 
 def _reshape(answer: HttpResponseBase) -> None:

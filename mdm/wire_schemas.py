@@ -50,4 +50,4 @@ class ProblemOut(BaseModel):
 
 
 # What every route of operators may answer, for OpenAPI.
-PROBLEMS: Final[dict[int, Any]] = dict.fromkeys((401, 403, 404, 409, 422, 429), ProblemOut)
+PROBLEMS: Final[dict[int, Any]] = dict.fromkeys((401, 403, 404, 409, 422, 429, 503), ProblemOut)

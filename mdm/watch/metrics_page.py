@@ -20,11 +20,17 @@ from mdm.watch.metrics import Fleet
 @csrf_exempt
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """In the format that the caller accepts; 401 for anybody else."""
+    """In the format that the caller accepts; 401 for anybody else, 503 while the database is away."""
     try:
         _admit(request)
+        return _measured(request)
     except (Unauthorized, TooManyAttempts) as refusal:
         return problem_json.response(refusal)
+    except problem_json.DATABASE_AWAY as error:
+        return problem_json.unavailable(error)
+
+
+def _measured(request: HttpRequest) -> HttpResponse:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Fleet())
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
