@@ -109,6 +109,13 @@ def yes_or_no(name: str, text: str) -> bool:
     return text.lower() in YES
 
 
+def zero_or(name: str, value: int, least: int) -> int:
+    """`value`, if it is 0 or not below `least`."""
+    if value and value < least:
+        refuse(f"{name} must be 0 or at least {least}, not {value}.")
+    return value
+
+
 def decimal_number(name: str, text: str) -> float:
     """The positive number that `text` writes."""
     try:

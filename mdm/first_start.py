@@ -94,8 +94,9 @@ def schedule_jobs() -> None:
     for name, act in (("sweep", "deployments.tasks.sweep"), ("watch", "mdm.watch.rounds.keep")):
         defaults = {"func": act, "schedule_type": Schedule.MINUTES, "minutes": 1}
         Schedule.objects.get_or_create(name=name, defaults=defaults)
-    every_hour = {"func": "deployments.tasks.tidy", "schedule_type": Schedule.HOURLY}
-    Schedule.objects.get_or_create(name="tidy", defaults=every_hour)
+    for name, act in (("tidy", "deployments.tasks.tidy"), ("cut", "mdm.watch.cutting.keep")):
+        every_hour = {"func": act, "schedule_type": Schedule.HOURLY}
+        Schedule.objects.get_or_create(name=name, defaults=every_hour)
 
 
 def seed_demo(say: Say) -> None:

@@ -45,6 +45,7 @@ FLEET_ADMIN: Final = (
     "mdm.view_auditevent",
     "watch.view_alertdelivery",
     "watch.view_auditseal",
+    "watch.view_auditcut",
 )
 GROUPS: Final = {"viewer": VIEWER, "operator": OPERATOR, "fleet admin": FLEET_ADMIN}
 READING: Final = frozenset(VIEWER) | {"devices.view_enrollmenttoken", "mdm.view_auditevent"}

@@ -28,6 +28,7 @@ from mdm.environment import (
     refuse,
     whole_number,
     yes_or_no,
+    zero_or,
 )
 from mdm.secret_key import stored_secret_key
 
@@ -87,6 +88,9 @@ ONLINE_WITHIN_MIN = decimal("ONLINE_WITHIN_MIN", "15")
 # How long is kept what only people may still want to look at; two days at least, for the rules of 24 hours.
 KEEP_ATTEMPTS_DAYS = number("KEEP_ATTEMPTS_DAYS", 180, least=2)
 KEEP_RETIRED_DAYS = number("KEEP_RETIRED_DAYS", 90, least=2)
+# Events of ended deployments, before they are moved into files; 0 = for ever. The database lets nothing younger go.
+KEEP_EVENTS_DAYS = zero_or("KEEP_EVENTS_DAYS", number("KEEP_EVENTS_DAYS", 0), least=30)
+AUDIT_ARCHIVE_DIR = (BASE_DIR / env.str("AUDIT_ARCHIVE_DIR", str(DATA_DIR / "audit_archive"))).resolve()
 # What the QR code of an enrolment token tells Android's setup wizard about our agent.
 AGENT_ADMIN_COMPONENT = env.str("AGENT_ADMIN_COMPONENT", "com.nexmdm/com.nexmdm.agent.AdminReceiver")
 AGENT_DOWNLOAD_URL = checked_download_url(env.str("AGENT_DOWNLOAD_URL", ""))

@@ -38,7 +38,7 @@ def django_db_modify_db_settings(private_postgres: EmbeddedPostgres) -> None:
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
     """Tests that need real transactions empty all tables afterwards, which the audit log refuses elsewhere."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:
-        for table in ("deployment_event", "audit_event", "audit_seal"):
+        for table in ("deployment_event", "audit_event", "audit_seal", "audit_cut"):
             cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {table}_no_truncate")
 
 

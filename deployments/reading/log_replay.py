@@ -16,17 +16,17 @@ CHUNK: Final = 2_000
 
 # A change of pace has before and after, too, but they are no statuses.
 _DEPLOYMENT: Final = """SELECT p.status, e.id, e.meta ->> 'before', e.meta ->> 'after'
-    FROM deployment p LEFT JOIN deployment_event e ON e.deployment_id = p.id AND e.device_id IS NULL
+    FROM deployment p LEFT JOIN {log} e ON e.deployment_id = p.id AND e.device_id IS NULL
         AND jsonb_typeof(e.meta -> 'before') = 'string' AND jsonb_typeof(e.meta -> 'after') = 'string'
     WHERE p.id = %(id)s ORDER BY e.id"""
 
 # Planning writes one event for each reason, with the devices that it excluded; who is in none began to wait.
 _MOVES: Final = """WITH moves AS (
-    SELECT device_id, id, COALESCE(meta ->> 'before', '') AS before, meta ->> 'after' AS after FROM deployment_event
+    SELECT device_id, id, COALESCE(meta ->> 'before', '') AS before, meta ->> 'after' AS after FROM {log}
         WHERE deployment_id = %(id)s AND device_id IS NOT NULL AND meta ? 'after'
     UNION ALL
     SELECT jsonb_array_elements_text(meta -> 'devices')::bigint, id, 'waiting', meta ->> 'after'
-        FROM deployment_event WHERE deployment_id = %(id)s AND device_id IS NULL AND meta ? 'devices')"""
+        FROM {log} WHERE deployment_id = %(id)s AND device_id IS NULL AND meta ? 'devices')"""
 # A device's moves as one text: of a hundred thousand devices most tell one of a few stories.
 _STORIES: Final = f"""{_MOVES},
 told AS (SELECT device_id, string_agg(before || '>' || after, ' ' ORDER BY id) AS story FROM moves GROUP BY device_id),
@@ -37,30 +37,30 @@ _OF_DEVICE: Final = f"{_MOVES} SELECT id, before, after FROM moves WHERE device_
 # So many are looked into event by event.
 EXPLAINED: Final = 100
 
-_PLANNED: Final = """SELECT (SELECT sum(value::int) FROM deployment_event, jsonb_each_text(meta -> 'counts')
+_PLANNED: Final = """SELECT (SELECT sum(value::int) FROM {log}, jsonb_each_text(meta -> 'counts')
         WHERE deployment_id = %(id)s AND device_id IS NULL AND meta ? 'counts'),
     (SELECT count(*) FROM deployment_task WHERE deployment_id = %(id)s)"""
 
 Move = tuple[int, str, str]
 
 
-def differences(deployment_id: int) -> Iterator[str]:
-    """Where log and tables disagree, a sentence each; nothing where they agree."""
-    yield from _deployment(deployment_id)
-    yield from _planned(deployment_id)
-    yield from _tasks(deployment_id)
+def differences(deployment_id: int, log: str = "deployment_event") -> Iterator[str]:
+    """Where log and tables disagree, a sentence each; nothing where they agree. `log`: the table or view of events."""
+    yield from _deployment(deployment_id, log)
+    yield from _planned(deployment_id, log)
+    yield from _tasks(deployment_id, log)
 
 
-def _tasks(deployment_id: int) -> Iterator[str]:
+def _tasks(deployment_id: int, log: str) -> Iterator[str]:
     strange = 0
-    for device_id, story, status, final in _stream(_STORIES, deployment_id):
+    for device_id, story, status, final in _stream(_STORIES, deployment_id, log):
         if _agrees(story, status, final):
             continue
         strange += 1
         if strange > EXPLAINED:
             yield f"device {device_id}: the log does not lead to what the table says"
             continue
-        moves = list(_stream(_OF_DEVICE, deployment_id, device=device_id))
+        moves = list(_stream(_OF_DEVICE, deployment_id, log, device=device_id))
         yield from (f"device {device_id}: {sentence}" for sentence in _task(moves, status, final))
 
 
@@ -74,8 +74,8 @@ def _agrees(story: str, status: str | None, final: bool | None) -> bool:
     return not found and state == task_state(status, final=bool(final))
 
 
-def _deployment(deployment_id: int) -> Iterator[str]:
-    rows = list(_stream(_DEPLOYMENT, deployment_id))
+def _deployment(deployment_id: int, log: str) -> Iterator[str]:
+    rows = list(_stream(_DEPLOYMENT, deployment_id, log))
     moves = [(event, before, after) for _, event, before, after in rows if event is not None]
     legal = {status.value: {to.value for to in moves} for status, moves in DEPLOYMENT_MOVES.items()}
     found: list[str] = []
@@ -85,8 +85,8 @@ def _deployment(deployment_id: int) -> Iterator[str]:
         yield f"the deployment: the log says {state}, the table {rows[0][0]}"
 
 
-def _planned(deployment_id: int) -> Iterator[str]:
-    ((planned, there),) = _stream(_PLANNED, deployment_id)
+def _planned(deployment_id: int, log: str) -> Iterator[str]:
+    ((planned, there),) = _stream(_PLANNED, deployment_id, log)
     if (planned or 0) != there:
         yield f"planned for {planned or 0:,} devices by the log, the table has {there:,} tasks"
 
@@ -112,8 +112,8 @@ def _replay(state: str, moves: list[Move], legal: Mapping[str, Collection[str]],
     return state
 
 
-def _stream(sql: str, deployment_id: int, **more: Any) -> Iterator[tuple[Any, ...]]:
+def _stream(sql: str, deployment_id: int, log: str, **more: Any) -> Iterator[tuple[Any, ...]]:
     with connection.chunked_cursor() as cursor:
-        cursor.execute(sql, {"id": deployment_id, **more})
+        cursor.execute(sql.format(log=log), {"id": deployment_id, **more})
         while rows := cursor.fetchmany(CHUNK):
             yield from rows

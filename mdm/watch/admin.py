@@ -15,7 +15,7 @@ from django.utils.text import Truncator
 
 from mdm.admin_site import Act, RecordAdmin, act_page, found, person, time_html
 from mdm.watch import alerts, deliveries, webhook
-from mdm.watch.models import Alert, AlertDelivery, AlertState, AuditSeal, Reading
+from mdm.watch.models import Alert, AlertDelivery, AlertState, AuditCut, AuditSeal, Reading
 
 MAY_ACKNOWLEDGE = "watch.acknowledge_alert"
 CUT = 160  # of a message in a list
@@ -123,6 +123,20 @@ class AlertDeliveryAdmin(RecordAdmin):
 @admin.register(Reading)
 class ReadingAdmin(RecordAdmin):
     list_display = fields = ("taken_at", "depth", "oldest_due")
+
+
+@admin.register(AuditCut)
+class AuditCutAdmin(RecordAdmin):
+    list_display = ("number", "deployment_id", "rows", "file", "at")
+    fields = (
+        "number", "deployment", "after_id", "last_id", "rows", "file", "size_bytes", "sha256", "seal_number", "at",
+        "key_id", "mac",
+    )  # fmt: skip
+    readonly_fields = fields
+
+    @admin.display(description="Archived")
+    def at(self, cut: AuditCut) -> SafeString:
+        return time_html(cut.cut_at)
 
 
 @admin.register(AuditSeal)

@@ -98,6 +98,47 @@ class AuditSeal(models.Model):
         return f"seal {self.number}"
 
 
+class AuditCut(models.Model):
+    """An anchor: a deployment's events of a range that lie in a file, so that they may go (watch.cutting).
+
+    It is made before anything goes, append-only by trigger, and ends where a seal ends. `mac` is over all of it, that
+    seal, the file's digest and the previous anchor.
+    """
+
+    number = models.BigIntegerField(primary_key=True)
+    deployment = models.ForeignKey(Deployment, on_delete=models.PROTECT, related_name="+", db_index=False)
+    after_id = models.BigIntegerField()
+    last_id = models.BigIntegerField()
+    rows = models.PositiveIntegerField()
+    file = models.CharField(max_length=200)
+    size_bytes = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    seal_number = models.BigIntegerField()
+    seal_mac = models.CharField(max_length=64)
+    cut_at = models.DateTimeField()
+    key_id = models.CharField(max_length=8)
+    mac = models.CharField(max_length=64)
+
+    class Meta:
+        db_table = "audit_cut"
+        ordering: ClassVar = ["-number"]
+        constraints: ClassVar = [
+            # Nothing is cut twice; who asks whether a row may go asks along it.
+            models.UniqueConstraint(name="audit_cut_once", fields=["deployment", "last_id"]),
+            models.CheckConstraint(name="audit_cut_ahead", condition=Q(last_id__gt=F("after_id"))),
+        ]
+
+    def __str__(self) -> str:
+        return f"cut {self.number}"
+
+    def text(self, previous_mac: str) -> str:
+        """What is signed."""
+        cut_us = round(self.cut_at.timestamp() * 1_000_000)
+        where = (self.number, self.deployment_id, self.after_id, self.last_id, self.rows)
+        what = (self.file, self.size_bytes, self.sha256, self.seal_number, self.seal_mac, cut_us)
+        return "\n".join(["cut", previous_mac, *map(str, (*where, *what))])
+
+
 class AlertDelivery(models.Model):
     """One message about an alert on its way through one channel (watch.deliveries)."""
 

@@ -12,30 +12,38 @@ from typing import Any, Final
 from django.db import connection
 
 from mdm.watch import seal_head
+from mdm.watch.anchors import Anchors
 from mdm.watch.seal_head import Head
-from mdm.watch.seal_text import DEPLOYMENTS, FIRST, REST, STREAMS, Link
+from mdm.watch.seal_text import DEPLOYMENTS, FIRST, REST, STREAMS, Link, Stream
 from mdm.watch.sealing_keys import SealingKey, all_keys
 
 CHUNK: Final = 200
 
 _RANGE: Final = "e.id > s.after_id AND e.id <= s.last_id"
+_OF_ONE: Final = "(%(only)s::bigint IS NULL OR e.deployment_id = %(only)s)"
+_ROWS: Final = {
+    DEPLOYMENTS: f"s.stream = '{DEPLOYMENTS.table}' AND {_RANGE} AND {_OF_ONE}",
+    REST: f"s.stream = '{REST.table}' AND %(only)s::bigint IS NULL AND {_RANGE}",
+}
 _SEALS: Final = f"""SELECT s.number, s.stream, s.after_id, s.last_id, s.rows, s.digests, s.sealed_at, s.key_id, s.mac,
         r.part, r.digest
     FROM audit_seal s LEFT JOIN LATERAL (
-        {DEPLOYMENTS.digests} WHERE s.stream = '{DEPLOYMENTS.table}' AND {_RANGE}
-            AND (%(only)s::bigint IS NULL OR e.deployment_id = %(only)s) GROUP BY 1
-        UNION ALL
-        {REST.digests} WHERE s.stream = '{REST.table}' AND %(only)s::bigint IS NULL AND {_RANGE} GROUP BY 1
+        {" UNION ALL ".join(f"({stream.digests(where)})" for stream, where in _ROWS.items())}
     ) r ON true ORDER BY s.number"""
+_DIFFERING: Final = """SELECT s.number FROM audit_seal s LEFT JOIN LATERAL ({digests}) r ON true
+    WHERE s.stream = 'deployment_event' AND s.last_id > %(after)s AND s.last_id <= %(last)s
+        AND r.digest IS DISTINCT FROM s.digests ->> %(deployment)s::text ORDER BY s.number"""
 _OPEN: Final = "SELECT count(*) FROM {table} WHERE id > %s"
 
 
 @dataclass
 class Check:
-    """One pass over the chain. Of one deployment (`only`): its rows, and every link."""
+    """One pass over the chain. Of one deployment (`only`): its rows, and every link. What an anchor in `anchors`
+    covers may be gone."""
 
     only: int | None = None
     witnesses: list[Head] = field(default_factory=list)
+    anchors: Anchors = field(default_factory=Anchors)
     seals: int = 0
     rows: int = 0
     unsealed: int = 0
@@ -80,6 +88,8 @@ class Check:
         if self.only is not None:
             sealed = {part: digest for part, digest in sealed.items() if part == str(self.only)}
         for part in sorted(sealed.keys() | found.keys()):
+            if part not in found and self.anchors.cover(link, part):
+                continue
             if sealed.get(part) != found.get(part):
                 of = f"deployment {part}" if part else link.stream
                 first = "the first" if link.after_id == FIRST else f"{link.after_id + 1:,}"
@@ -93,7 +103,7 @@ class Check:
 
     def _heads(self) -> Iterable[Head]:
         kept = seal_head.kept()
-        return [*self.witnesses, kept] if kept else self.witnesses
+        return [*self.witnesses, *self.anchors.heads(), *([kept] if kept else [])]
 
     def _stream(self) -> Iterator[tuple[Any, ...]]:
         with connection.chunked_cursor() as cursor:
@@ -106,6 +116,15 @@ class Check:
             cursor.execute(_OPEN.format(table=table), [self._ends.get(table, FIRST)])
             (count,) = cursor.fetchone() or (0,)
         return int(count)
+
+
+def differing(stream: Stream, deployment_id: int, after_id: int, last_id: int) -> list[int]:
+    """Numbers of the seals in the range that do not cover what `stream` has of the deployment."""
+    digests = stream.digests(f"e.deployment_id = %(deployment)s AND {_RANGE}")
+    params = {"deployment": deployment_id, "after": after_id, "last": last_id}
+    with connection.cursor() as cursor:
+        cursor.execute(_DIFFERING.format(digests=digests), params)
+        return [number for (number,) in cursor.fetchall()]
 
 
 def _loaded(digests: Any) -> dict[str, str]:

@@ -107,7 +107,7 @@ def _link(stream: Stream, newest: int) -> int:
 
 def _append(stream: Stream, after: int, last: int) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(f"{stream.digests} WHERE e.id > %s AND e.id <= %s GROUP BY 1", [after, last])
+        cursor.execute(stream.digests("e.id > %s AND e.id <= %s"), [after, last])
         parts = cursor.fetchall()
     previous = AuditSeal.objects.order_by("-number").first()
     key = all_keys()[0]

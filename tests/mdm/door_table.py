@@ -29,6 +29,7 @@ RECORDS = {
     "watch/alert": Records(VIEWER),
     "watch/alertdelivery": Records(FLEET_ADMIN),
     "watch/auditseal": Records(FLEET_ADMIN),
+    "watch/auditcut": Records(FLEET_ADMIN),
     "watch/reading": Records(SUPERUSER),
     "apks/apk": Records(VIEWER, add=FLEET_ADMIN),
     "apks/apkversion": Records(VIEWER, add=FLEET_ADMIN),

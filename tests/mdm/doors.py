@@ -22,7 +22,7 @@ from mdm import audit
 from mdm.models import ApiToken, Counter, RecentCount, Throttle, WorkerBeat
 from mdm.people import SYSTEM
 from mdm.watch.kinds import KINDS
-from mdm.watch.models import Alert, AlertDelivery, AuditSeal, Reading
+from mdm.watch.models import Alert, AlertDelivery, AuditCut, AuditSeal, Reading
 from tests.deployments import scene
 
 # From least to most; "nobody" is a member of staff in no group, NEVER is more than anybody.
@@ -91,6 +91,10 @@ def rows() -> dict[str, Any]:
     AuditSeal.objects.create(
         number=1, stream="x", after_id=0, last_id=1, rows=1, digests=[], sealed_at=timezone.now()
     )
+    AuditCut.objects.create(
+        number=1, deployment=deployment, after_id=-2, last_id=-1, rows=1, size_bytes=1, seal_number=1,
+        cut_at=timezone.now(),
+    )  # fmt: skip
     audit.record(SYSTEM, "note", "nothing", "said")
     found = {
         model._meta.model_name or "": model._default_manager.order_by("pk").last()

@@ -1,5 +1,6 @@
 """Migrations only add: an installation's rows outlive every upgrade."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 import pytest
@@ -30,6 +31,11 @@ def _on_the_database(operations: Iterable[Operation]) -> Iterator[Operation]:
             yield operation
 
 
+def _done(sql: str) -> str:
+    """What a migration itself does, in capitals: without the bodies of functions that it only makes."""
+    return re.sub(r"CREATE FUNCTION[^$]*\$\$.*?\$\$", "", sql, flags=re.DOTALL).upper()
+
+
 @pytest.mark.parametrize("label", OURS)
 def test_no_migration_takes_a_table_or_a_column_away(label: str) -> None:
     assert apps.get_app_config(label)
@@ -42,5 +48,5 @@ def test_no_migration_takes_a_table_or_a_column_away(label: str) -> None:
     ]
     assert operations
     assert [operation for operation in operations if not isinstance(operation, ADDING)] == []
-    sql = " ".join(str(operation.sql).upper() for operation in operations if isinstance(operation, RunSQL))
+    sql = " ".join(_done(str(operation.sql)) for operation in operations if isinstance(operation, RunSQL))
     assert [words for words in DESTROYING if words in sql] == []

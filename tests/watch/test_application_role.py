@@ -9,19 +9,22 @@ from typing import Any
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import Error, connection
+from django.utils import timezone
 
 from deployments import tick
 from deployments.operations import lifecycle
 from mdm import audit
 from mdm.people import SYSTEM
-from mdm.watch import rounds, sealing
+from mdm.watch import cutting, rounds, sealing
+from mdm.watch.models import AuditCut, AuditSeal
 from mdm.watch.seal_check import Check
 from tests.deployments import scene
+from tests.watch import old_log
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-LOGS = ("deployment_event", "audit_event", "audit_seal")
+LOGS = {"deployment_event": "message", "audit_event": "message", "audit_seal": "stream", "audit_cut": "file"}
 
 
 @pytest.fixture(autouse=True)
@@ -94,11 +97,56 @@ def test_it_can_do_nothing_to_the_log_but_add(role: str, table: str, sql: str) -
     audit.record(SYSTEM, "note", "nothing", "a row")
     _grant(role)
     database = connection.settings_dict
-    column = "stream" if table == "audit_seal" else "message"
     with psycopg.connect(host=database["HOST"], user=role, dbname=database["NAME"]) as mine:
         mine.execute(f"SELECT count(*) FROM {table}")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            mine.execute(sql.format(table=table, column=column))
+            mine.execute(sql.format(table=table, column=LOGS[table]))
+
+
+def test_it_moves_old_events_into_files_by_the_function_alone(
+    role: str, settings: Any, tmp_path: Path
+) -> None:
+    settings.KEEP_EVENTS_DAYS, settings.AUDIT_ARCHIVE_DIR = 90, tmp_path / "archive"
+    first, young = old_log.old(), old_log.ended()
+    old_log.seal()
+    _grant(role)
+    with acting_as(role):
+        rows = old_log.events(first)
+        assert cutting.run(60).rows == rows
+        assert old_log.events(first) == 0
+        out = StringIO()
+        call_command("verify_audit", "--all", stdout=out)
+        assert f"Rebuilt from the archive: 1 deployments ({rows} events)." in out.getvalue()
+        # Even with an anchor of its own making it cannot touch what is younger than four weeks.
+        seal = AuditSeal.objects.filter(stream="deployment_event").latest("number")
+        AuditCut.objects.create(
+            number=2, deployment=young, after_id=-(2**63), last_id=seal.last_id, rows=1, size_bytes=1,
+            seal_number=seal.number, cut_at=timezone.now(),
+        )  # fmt: skip
+        with pytest.raises(Error, match="append-only"):
+            _run("SELECT cut_events(2, 1000)")
+    assert old_log.events(young) > 0
+
+
+def test_a_role_that_was_not_granted_it_may_not_call_the_function(role: str) -> None:
+    _grant(role)
+    _run(f"REVOKE EXECUTE ON FUNCTION cut_events(bigint, integer) FROM {role}")
+    with acting_as(role), pytest.raises(Error, match="permission denied for function cut_events"):
+        _run("SELECT cut_events(1, 1000)")
+
+
+def test_a_table_of_its_own_does_not_stand_in_for_the_anchors(role: str) -> None:
+    deployment = old_log.old()
+    old_log.seal()
+    _grant(role)
+    with acting_as(role):
+        _run("CREATE TEMP TABLE audit_cut AS SELECT * FROM public.audit_cut WITH NO DATA")
+        _run(f"""INSERT INTO pg_temp.audit_cut (number, deployment_id, after_id, last_id)
+            VALUES (1, {deployment.pk}, -1000000, 1000000)""")
+        with pytest.raises(Error, match="no rows"):
+            _run("SELECT cut_events(1, 1000)")
+        _run("DROP TABLE pg_temp.audit_cut")
+    assert old_log.events(deployment) > 0
 
 
 def test_without_the_command_the_owner_could(role: str) -> None:
@@ -114,7 +162,7 @@ def test_without_the_command_the_owner_could(role: str) -> None:
 def test_it_may_be_granted_again_and_printed(role: str) -> None:
     assert "may run the product" in _grant(role) == _grant(role)
     assert (
-        f'REVOKE UPDATE, DELETE, TRUNCATE ON deployment_event, audit_event, audit_seal FROM "{role}"'
+        f'REVOKE UPDATE, DELETE, TRUNCATE ON deployment_event, audit_event, audit_seal, audit_cut FROM "{role}"'
         in _grant(role, "--print")
     )
 

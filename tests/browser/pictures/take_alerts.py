@@ -25,3 +25,14 @@ def test_alerts(page: Page, live_server: Any, take: Take) -> None:
     take("alerts-one")
     page.goto(f"{LIST}{pk}/acknowledge/")
     take("alerts-acknowledge")
+
+
+def test_where_alerts_go(page: Page, live_server: Any, take: Take, settings: Any) -> None:
+    settings.ALERT_EMAILS, settings.ALERT_WEBHOOK_URL, settings.ALERT_WEBHOOK_SECRET = [], "", ""
+    sign_in(page, live_server)
+    page.goto("/admin/watch/alertdelivery/")
+    take("deliveries-nowhere")
+    settings.ALERT_EMAILS, settings.ALERT_WEBHOOK_URL = ["ops@example.com"], "https://hooks.example.com/in"
+    some()
+    page.goto("/admin/watch/alertdelivery/")
+    take("deliveries-unsigned")

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, transaction
 
 # What only ever grows: the application may add and read, and that is all.
-GROWING: Final = ("deployment_event", "audit_event", "audit_seal")
+GROWING: Final = ("deployment_event", "audit_event", "audit_seal", "audit_cut")
 
 _GRANTS: Final = """
 REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role};
@@ -14,6 +14,7 @@ GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role};
 REVOKE UPDATE, DELETE, TRUNCATE ON {growing} FROM {role};
+GRANT EXECUTE ON FUNCTION {schema}.cut_events(bigint, integer) TO {role};
 REVOKE INSERT, UPDATE, DELETE ON django_migrations FROM {role};
 """
 

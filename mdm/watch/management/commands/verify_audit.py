@@ -1,18 +1,26 @@
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 
 from deployments.models import Deployment
 from deployments.reading.log_replay import differences
+from mdm.watch import archive, cutting
+from mdm.watch.anchors import Anchors
+from mdm.watch.cut_check import ArchiveCheck
 from mdm.watch.seal_check import Check
 from mdm.watch.seal_head import Head
+
+SHOWN: Final = 20  # of a list of deployments
 
 
 class Command(BaseCommand):
     help = (
-        "Rebuilds the statuses of a deployment from its audit log and checks the log's seals."
+        "Rebuilds the statuses of a deployment from its audit log and checks the log's seals, with what was cut out of"
+        " it and archived."
         " Exit 0: log and tables agree and every seal holds; 1: they do not."
     )
 
@@ -30,18 +38,29 @@ class Command(BaseCommand):
             metavar="NUMBER:MAC",
             help="a seal that must still be there, as a log line or an alert tells it",
         )
+        parser.add_argument(
+            "--archive",
+            type=Path,
+            metavar="FOLDER",
+            help="where the files of what was cut out of the log lie; each must be there"
+            " (otherwise AUDIT_ARCHIVE_DIR, and what is not there is left out and named)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        wanted = Deployment.objects.order_by("id").values_list("id", flat=True)
         only = None if options["all"] else options["deployment_id"]
-        if only is not None:
-            wanted = wanted.filter(pk=only)
-            if not wanted.exists():
-                raise CommandError(f"There is no deployment {only}.")
+        if only is not None and not Deployment.objects.filter(pk=only).exists():
+            raise CommandError(f"There is no deployment {only}.")
+        with cutting.held_off():
+            self._verify(only, options["head"], options["archive"])
+
+    def _verify(self, only: int | None, heads: list[Head], named: Path | None) -> None:
+        anchors = Anchors.read()
+        archives = ArchiveCheck(anchors, named or archive.folder(), demanded=named is not None)
+        check = Check(only, heads, anchors)
         self.checked = 0
-        differing = self._say_all(self._statuses(wanted.iterator()))
-        check = Check(only, options["head"])
-        broken = self._say_all(check.faults())
+        differing = self._say_all(self._statuses(only, archives))
+        broken = self._say_all(chain(anchors.faults, check.faults()))
+        self._say_what_was_cut(only, archives)
         if differing:
             self.stderr.write(f"Log and tables differ in {differing:,} places.")
         if broken:
@@ -52,12 +71,32 @@ class Command(BaseCommand):
         fresh = f"; {check.unsealed:,} events are too new" if check.unsealed else ""
         self.stdout.write(f"Every seal holds ({check.seals:,} seals over {check.rows:,} events{fresh}).")
 
-    def _statuses(self, deployment_ids: Iterator[int]) -> Iterator[str]:
-        for deployment_id in deployment_ids:
-            self.checked += 1
-            yield from (f"#{deployment_id}: {sentence}" for sentence in differences(deployment_id))
+    def _statuses(self, only: int | None, archives: ArchiveCheck) -> Iterator[str]:
+        wanted = Deployment.objects.order_by("id").values_list("id", flat=True)
+        for deployment_id in wanted.filter(pk=only) if only is not None else wanted.iterator():
+            cut = deployment_id in archives.anchors.of
+            found = archives.faults(deployment_id) if cut else differences(deployment_id)
+            yield from (f"#{deployment_id}: {sentence}" for sentence in found)
+            self.checked += deployment_id not in archives.left_out[-1:]
 
-    def _say_all(self, sentences: Iterator[str]) -> int:
+    def _say_what_was_cut(self, only: int | None, archives: ArchiveCheck) -> None:
+        cuts = [cut for of in archives.anchors.of.values() for cut in of if only in (None, cut.deployment_id)]
+        if not cuts:
+            return
+        rows = sum(cut.rows for cut in cuts)
+        self.stdout.write(f"Cut out of the log and archived in {archives.folder}: {rows:,} events.")
+        for cut in cuts:
+            self.stdout.write(
+                f"  deployment {cut.deployment_id}, up to {cut.last_id:,}: {cut.rows:,} events, {cut.file}"
+            )
+        self.stdout.write(
+            f"Rebuilt from the archive: {archives.rebuilt:,} deployments ({archives.rows:,} events)."
+        )
+        if archives.left_out:
+            count, names = len(archives.left_out), ", ".join(f"#{pk}" for pk in archives.left_out[:SHOWN])
+            self.stdout.write(f"Not seen: {count:,} deployments, whose files are not there ({names}).")
+
+    def _say_all(self, sentences: Iterable[str]) -> int:
         count = 0
         for sentence in sentences:
             count += 1
