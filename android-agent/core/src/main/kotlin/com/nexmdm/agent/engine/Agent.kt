@@ -35,7 +35,7 @@ public class Agent(
     private val random: Random = Random.Default,
     listener: StateListener = StateListener { _, _ -> },
 ) {
-    private val account = Account(settings.account)
+    private val account = Account(settings.account, settings.server)
     private val api = ServerApi(settings.server, transport, account, ports.clock)
     private val time = ServerTime(ports.clock)
     private val coordinator =
@@ -73,14 +73,19 @@ public class Agent(
     /** Why the server will not have this device; no repeat helps. */
     public val refused: Enrolment.Refused? get() = lastFailure
 
-    /** Does what is due and says in how many milliseconds to come back. */
+    /** The server takes this device's token no more, or has not taken it lately; it is still asked now and then. */
+    @Volatile
+    public var isTurnedAway: Boolean = false
+        private set
+
+    /** Does what is due and says in how many milliseconds to come back; [NEVER] = only news brings something to do. */
     public fun work(): Long {
-        if (!isEnrolled && !enrol()) return untilBeat()
+        if (!isEnrolled && !enrol()) return if (enrollmentToken == null) NEVER else untilBeat()
         val idle = coordinator.state.job == null
         beatIfDue()
         val pause = coordinator.work(::beatIfDue)
         if (!idle && coordinator.state.job == null) beatAtMs = minOf(beatAtMs, ports.clock.elapsedMs() + AFTER_JOB_MS)
-        return minOf(pause ?: Long.MAX_VALUE, untilBeat())
+        return minOf(pause ?: NEVER, untilBeat())
     }
 
     /** An FCM data message: only a hint, the server is asked before anything happens. */
@@ -114,7 +119,6 @@ public class Agent(
             is Enrolment.Refused -> {
                 lastFailure = answer
                 enrollmentToken = null
-                again(null)
             }
             is Enrolment.Unreachable -> again(answer.retryAfterMs)
         }
@@ -123,7 +127,7 @@ public class Agent(
 
     private fun enrolled(done: Enrolment.Done): Boolean {
         try {
-            account.enrolled(done.deviceId, done.token, done.intervalSec, ports.clock.now().toEpochMilli())
+            account.enrolled(done.deviceId, done.token, ports.clock.now().toEpochMilli())
         } catch (_: IOException) {
             again(null)
             return false
@@ -145,14 +149,17 @@ public class Agent(
                 answered(answer)
             }
             is Beat.Unreachable -> again(answer.retryAfterMs)
-            is Beat.Unauthorized -> again(UNAUTHORIZED_MS)
+            is Beat.Unauthorized -> {
+                isTurnedAway = true
+                again(UNAUTHORIZED_MS)
+            }
         }
     }
 
     private fun answered(beat: Beat.Answered) {
         failures = 0
+        isTurnedAway = false
         beat.serverTime?.let(time::learn)
-        account.interval(beat.intervalSec)
         beatAtMs = ports.clock.elapsedMs() + Backoff.jittered(beat.intervalSec, random)
         coordinator.load()
         for (incoming in beat.commands) {
@@ -185,10 +192,11 @@ public class Agent(
 
     private fun untilBeat(): Long = (beatAtMs - ports.clock.elapsedMs()).coerceAtLeast(0)
 
-    private companion object {
-        val BEAT_AGAIN = Backoff(firstMs = 2_000, maxMs = 5 * 60_000)
-        const val UNAUTHORIZED_MS = 15 * 60_000L
-        const val TOKEN_AGE_MS = 30L * 24 * 3600 * 1000
-        const val AFTER_JOB_MS = 500L
+    public companion object {
+        public const val NEVER: Long = Long.MAX_VALUE
+        private val BEAT_AGAIN = Backoff(firstMs = 2_000, maxMs = 5 * 60_000)
+        private const val UNAUTHORIZED_MS = 15 * 60_000L
+        private const val TOKEN_AGE_MS = 30L * 24 * 3600 * 1000
+        private const val AFTER_JOB_MS = 500L
     }
 }

@@ -21,6 +21,7 @@ internal class Courier(private val api: ServerApi, private val clock: Clock, pri
             when (val answer = api.report(report)) {
                 is Delivery.Taken -> {
                     tries = 0
+                    refusals.remove(report.id)
                     post(Event.Delivered(report.id))
                     if (answer.stop && state.job?.key == report.key) post(Event.Poked)
                 }

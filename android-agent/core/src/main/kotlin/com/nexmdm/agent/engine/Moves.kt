@@ -67,17 +67,13 @@ internal class Moves(private val state: State, private val job: Job, private val
 
     private fun end(report: (Long, Int) -> Report): Step {
         val told = state.told(job, report)
-        val finished = (told.finished + Finished(told.outbox.last(), at)).takeLast(MAX_FINISHED)
+        val finished = (told.finished + Finished(told.outbox.last(), at)).takeLast(State.MAX_FINISHED)
         return Step(told.copy(job = null, finished = finished), left(null))
     }
 
     private fun left(next: Phase?): Set<Int> {
         val held = (job.phase as? Phase.InSession)?.session ?: return emptySet()
         return if ((next as? Phase.InSession)?.session == held) emptySet() else setOf(held)
-    }
-
-    private companion object {
-        const val MAX_FINISHED = 200
     }
 }
 

@@ -131,4 +131,8 @@ public data class State(
     public val finished: List<Finished> = emptyList(),
     public val removed: Set<String> = emptySet(),
     public val nextReport: Long = 1,
-)
+) {
+    internal companion object {
+        const val MAX_FINISHED = 200
+    }
+}

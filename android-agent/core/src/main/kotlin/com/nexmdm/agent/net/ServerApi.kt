@@ -127,10 +127,10 @@ public class ServerApi(
     private fun enrolled(answer: Answer): Enrolment {
         if (answer.status in 200..201) {
             val done = decode(EnrollAnswer.serializer(), answer.text) ?: return Enrolment.Unreachable()
-            return Enrolment.Done(done.deviceId, done.deviceToken, done.checkinIntervalSec)
+            return Enrolment.Done(done.deviceId, done.deviceToken)
         }
-        val passing = answer.status in setOf(408, 425, 429) || answer.status >= 500
-        if (passing) return Enrolment.Unreachable(answer.retryAfterMs)
+        val isVerdict = answer.status in 400..499 && answer.status !in setOf(408, 425, 429)
+        if (!isVerdict) return Enrolment.Unreachable(answer.retryAfterMs)
         val problem = decode(Problem.serializer(), answer.text)
         return Enrolment.Refused(answer.status, problem?.detail ?: problem?.type ?: problem?.title.orEmpty())
     }

@@ -56,11 +56,7 @@ public sealed interface Beat {
 }
 
 public sealed interface Enrolment {
-    public data class Done(
-        public val deviceId: Id,
-        public val token: String,
-        public val intervalSec: Int,
-    ) : Enrolment
+    public data class Done(public val deviceId: Id, public val token: String) : Enrolment
 
     /** No repeat will help: bad token, serial taken, serial refused. */
     public data class Refused(public val httpStatus: Int, public val why: String) : Enrolment
@@ -107,7 +103,6 @@ internal data class HeartbeatAnswer(
 internal data class EnrollAnswer(
     @SerialName("device_id") val deviceId: Id,
     @SerialName("device_token") val deviceToken: String,
-    @SerialName("checkin_interval_sec") val checkinIntervalSec: Int = 60,
 )
 
 @Serializable

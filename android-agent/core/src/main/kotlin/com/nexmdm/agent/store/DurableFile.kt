@@ -1,5 +1,6 @@
 package com.nexmdm.agent.store
 
+import kotlinx.serialization.json.Json
 import java.io.IOException
 import java.nio.ByteBuffer
 import java.nio.channels.FileChannel
@@ -10,6 +11,13 @@ import java.nio.file.StandardOpenOption.CREATE
 import java.nio.file.StandardOpenOption.READ
 import java.nio.file.StandardOpenOption.TRUNCATE_EXISTING
 import java.nio.file.StandardOpenOption.WRITE
+
+/** What is on the disk was written by this or an earlier version of the agent, which may have known more or less. */
+internal val keptJson: Json =
+    Json {
+        ignoreUnknownKeys = true
+        explicitNulls = false
+    }
 
 /** A small file whose every change is on the disk before the call returns. */
 public interface DurableFile {

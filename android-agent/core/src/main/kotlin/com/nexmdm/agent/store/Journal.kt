@@ -5,7 +5,6 @@ import com.nexmdm.agent.engine.Job
 import com.nexmdm.agent.engine.State
 import com.nexmdm.agent.model.Report
 import kotlinx.serialization.Serializable
-import kotlinx.serialization.json.Json
 import java.io.IOException
 import java.util.zip.CRC32
 
@@ -25,14 +24,13 @@ internal data class Change(
         State(
             job = if (idle) null else job ?: state.job,
             outbox = state.outbox.filterNot { it.id in drop } + put,
-            finished = (state.finished + done).takeLast(MAX_FINISHED),
+            finished = (state.finished + done).takeLast(State.MAX_FINISHED),
             removed = removed ?: state.removed,
             nextReport = next,
         )
 
     companion object {
         const val VERSION = 1
-        const val MAX_FINISHED = 200
 
         fun between(old: State, new: State): Change {
             val before = old.outbox.mapTo(HashSet()) { it.id }
@@ -102,14 +100,14 @@ public class Journal(private val file: DurableFile) {
     }
 
     private fun line(change: Change): ByteArray {
-        val text = json.encodeToString(Change.serializer(), change)
+        val text = keptJson.encodeToString(Change.serializer(), change)
         return "${crc(text)} $text\n".toByteArray()
     }
 
     private fun parse(line: String): Change? {
         if (line.length < CRC_DIGITS + 2 || line.take(CRC_DIGITS) != crc(line.drop(CRC_DIGITS + 1))) return null
         return try {
-            json.decodeFromString(Change.serializer(), line.drop(CRC_DIGITS + 1)).takeIf { it.v <= Change.VERSION }
+            keptJson.decodeFromString(Change.serializer(), line.drop(CRC_DIGITS + 1)).takeIf { it.v <= Change.VERSION }
         } catch (_: IllegalArgumentException) {
             null
         }
@@ -125,10 +123,5 @@ public class Journal(private val file: DurableFile) {
     private companion object {
         const val CRC_DIGITS = 8
         const val COMPACT_BYTES = 256L * 1024
-        val json =
-            Json {
-                ignoreUnknownKeys = true
-                explicitNulls = false
-            }
     }
 }

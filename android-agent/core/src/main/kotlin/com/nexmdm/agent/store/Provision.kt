@@ -3,8 +3,8 @@ package com.nexmdm.agent.store
 import com.nexmdm.agent.net.Addresses
 import kotlinx.serialization.SerialName
 import kotlinx.serialization.Serializable
-import kotlinx.serialization.json.Json
 import java.io.IOException
+import java.net.URL
 
 /** Where a device belongs, as the provisioning said it. [enrollmentToken] is null once the server has taken it. */
 @Serializable
@@ -20,17 +20,20 @@ public data class Provision(
         public fun of(server: String?, enrollmentToken: String?): Provision? {
             val address = server.orEmpty().trim().trimEnd('/')
             val token = enrollmentToken.orEmpty().trim()
-            if (token.isEmpty() || !isAllowed(address)) return null
-            return Provision(address, token)
+            return Provision(address, token).takeIf { TOKEN_FORM.matches(token) && isAllowed(address) }
         }
 
+        /** Paths are put behind it, so it has none of what ends a path. */
         private fun isAllowed(address: String): Boolean =
             try {
-                Addresses.checked(address, address)
-                true
+                val url = URL(Addresses.checked(address, address))
+                url.host.isNotEmpty() && url.query == null && url.ref == null && address.length <= MAX_ADDRESS
             } catch (_: IOException) {
                 false
             }
+
+        private val TOKEN_FORM = Regex("[!-~]{1,500}")
+        private const val MAX_ADDRESS = 500
     }
 }
 
@@ -38,7 +41,7 @@ public data class Provision(
 public class ProvisionFile(private val file: DurableFile) {
     public fun read(): Provision? =
         try {
-            Json.decodeFromString(Provision.serializer(), String(file.read(), Charsets.UTF_8))
+            keptJson.decodeFromString(Provision.serializer(), String(file.read(), Charsets.UTF_8))
         } catch (_: IllegalArgumentException) {
             null
         } catch (_: IOException) {
@@ -47,5 +50,5 @@ public class ProvisionFile(private val file: DurableFile) {
 
     /** @throws IOException if it could not be kept. */
     public fun write(provision: Provision): Unit =
-        file.replace(Json.encodeToString(Provision.serializer(), provision).toByteArray())
+        file.replace(keptJson.encodeToString(Provision.serializer(), provision).toByteArray())
 }

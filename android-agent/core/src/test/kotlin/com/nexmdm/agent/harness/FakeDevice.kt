@@ -51,6 +51,9 @@ class FakeDevice(private val fuse: Fuse, private val clock: FakeClock) {
 
     /** How often the device had been looked at when the last install began. */
     var snapshotsAtCommit = 0
+
+    /** How much had been touched by then: the commit itself is this touch and the next. */
+    var touchesAtCommit = 0
     var room = Int.MAX_VALUE
     private var snapshots = 0
     private var nextSession = 1
@@ -120,6 +123,7 @@ class FakeDevice(private val fuse: Fuse, private val clock: FakeClock) {
             val found = found(session)
             commits++
             snapshotsAtCommit = snapshots
+            touchesAtCommit = fuse.count
             if (sha256(found.bytes) !in allowed) violations += "commit of ${found.bytes.size} bytes that nobody ordered"
             found.committedAt = clock.elapsed
             fuse.touch()

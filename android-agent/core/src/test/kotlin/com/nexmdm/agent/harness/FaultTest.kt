@@ -4,6 +4,7 @@ import com.nexmdm.agent.model.DeviceSnapshot
 import com.nexmdm.agent.model.FailureCode
 import com.nexmdm.agent.model.Network
 import com.nexmdm.agent.policy.InstallVerdict
+import com.nexmdm.agent.store.Journal
 import org.junit.jupiter.api.DynamicTest
 import org.junit.jupiter.api.TestFactory
 import java.time.Instant
@@ -36,6 +37,9 @@ class FaultTest {
                     path.verify(world.run(), "write $write failed $long times")
                 }
             }
+            val unenrolled = path.world().apply { account.fullAt = 1 }.run()
+            path.verify(unenrolled, "no room for the account")
+            assertEquals(2, unenrolled.server.asked.count { it.endsWith("/enroll") })
         }
 
     /** What the journal no longer tells is asked of the device and of the server, which loses patience in the end. */
@@ -44,20 +48,51 @@ class FaultTest {
         everyPath { path ->
             for (point in 1..path.world().run().fuse.count step 7) {
                 for (part in 0..4) {
-                    val world = path.world()
-                    world.fuse.killAt = point
-                    while (world.deaths == 0 && !world.isAtRest()) world.run(steps = 1)
+                    val world = killed(path, point)
                     if (world.server.isSettled) continue
-                    world.journal.bytes = world.journal.bytes.let { it.copyOf(it.size * part / 4) }
-                    world.die()
-                    repeat(3) {
-                        world.run(steps = 300)
-                        world.server.timeOut()
-                    }
-                    path.verify(world.run(), "killed at $point, $part quarters of the journal kept")
+                    goesOnFrom(world, world.journal.bytes.size * part / 4)
+                    path.verify(world, "killed at $point, $part quarters of the journal kept")
                 }
             }
         }
+
+    /**
+     * Killed just before the install and just after it, when the journal is longest and matters most. Bytes that read
+     * as the same state are the same to everything that follows, so the way on is gone once from the shortest and once
+     * from the longest cut of each.
+     */
+    @TestFactory
+    fun `a journal cut at every byte`(): List<DynamicTest> =
+        Paths.all.filter { it.name in LONGEST }.map { path ->
+            DynamicTest.dynamicTest(path.name) {
+                val commit = path.world().run().device.touchesAtCommit
+                for (killAt in listOf(commit, commit + 1)) {
+                    val whole = killed(path, killAt).journal.bytes
+                    val states = (0..whole.size).groupBy { Journal(MemoryFile(bytes = whole.copyOf(it))).load() }
+                    assertTrue(states.size > 8, "hardly anything was written")
+                    for (length in states.values.flatMap { listOf(it.first(), it.last()) }) {
+                        path.verify(goesOnFrom(killed(path, killAt), length), "killed at $killAt, $length bytes kept")
+                    }
+                }
+            }
+        }
+
+    private fun killed(path: Path, killAt: Int): World {
+        val world = path.world()
+        world.fuse.killAt = killAt
+        while (world.deaths == 0 && !world.isAtRest()) world.run(steps = 1)
+        return world
+    }
+
+    private fun goesOnFrom(world: World, bytesKept: Int): World {
+        world.journal.bytes = world.journal.bytes.copyOf(bytesKept)
+        world.die()
+        repeat(3) {
+            world.run(steps = 300)
+            world.server.timeOut()
+        }
+        return world.run()
+    }
 
     private val large = ApkFactory.apk("com.shop.till", 121, filler = 1_000_000)
 
@@ -223,5 +258,9 @@ class FaultTest {
         assertEquals(emptyList(), world.wrongs())
         assertEquals("failed" to "internal", world.server.status to world.server.applied.last().code)
         Paths.isUntouched(world)
+    }
+
+    private companion object {
+        val LONGEST = setOf("an update with a restart", "a reinstall to an older version")
     }
 }

@@ -4,8 +4,10 @@ import com.nexmdm.agent.store.DurableFile
 import java.io.IOException
 
 /** A file in memory: a kill in the middle of an append leaves half a line, [fullAt] is the write that finds no room. */
-class MemoryFile(private val fuse: Fuse = Fuse()) : DurableFile {
-    var bytes: ByteArray = ByteArray(0)
+class MemoryFile(
+    private val fuse: Fuse = Fuse(),
+    var bytes: ByteArray = ByteArray(0),
+) : DurableFile {
     var writes = 0
         private set
     var fullAt = Int.MAX_VALUE

@@ -49,6 +49,7 @@ class NetworkFaultTest {
     private class MemorySession : SessionPort {
         var bytes = ByteArray(0)
         var full = Int.MAX_VALUE
+        var syncsUntilFull = Int.MAX_VALUE
         var refusal: PortFailure? = null
 
         override fun create(packageName: String, sizeBytes: Long): Int = 1
@@ -66,7 +67,9 @@ class NetworkFaultTest {
                     at += length
                 }
 
-                override fun sync() = Unit
+                override fun sync() {
+                    if (--syncsUntilFull == 0) throw IOException("no space left on device")
+                }
 
                 override fun close() = Unit
             }
@@ -193,12 +196,16 @@ class NetworkFaultTest {
 
     @Test
     fun `a lying length is a size mismatch before a byte is taken`() {
+        var lie = 0
         serve { exchange ->
-            exchange.sendResponseHeaders(200, apk.size + 5L)
-            exchange.responseBody.write(apk)
+            exchange.sendResponseHeaders(200, apk.size + lie.toLong())
+            exchange.responseBody.write(apk, 0, apk.size + minOf(lie, 0))
         }
-        assertEquals(FailureCode.SIZE_MISMATCH, assertIs<Fetched.Failed>(fetch()).code)
-        assertEquals(0, session.bytes.size)
+        for (other in listOf(5, -5, 1_000_000_000)) {
+            lie = other
+            assertEquals(FailureCode.SIZE_MISMATCH, assertIs<Fetched.Failed>(fetch()).code, "$other")
+            assertEquals(0, session.bytes.size)
+        }
     }
 
     @Test
@@ -323,6 +330,29 @@ class NetworkFaultTest {
         for (room in 0 until apk.size step 64 * 1024) {
             session.full = room
             assertEquals(FailureCode.INSUFFICIENT_STORAGE, assertIs<Fetched.Failed>(fetch()).code)
+        }
+        session.full = Int.MAX_VALUE
+        session.syncsUntilFull = 2
+        assertEquals(FailureCode.INSUFFICIENT_STORAGE, assertIs<Fetched.Failed>(fetch()).code)
+    }
+
+    @Test
+    fun `a refusal is heard with its words, to a question and to a report`() {
+        server.createContext("/v1/agent") { exchange ->
+            exchange.use {
+                val said = it.requestBody.readBytes()
+                it.responseHeaders["WWW-Authenticate"] = "Bearer"
+                it.sendResponseHeaders(401, said.size.toLong())
+                it.responseBody.write(said)
+            }
+        }
+        server.start()
+        for (method in listOf("POST", "GET")) {
+            val body = "$method: spent".toByteArray().takeIf { method == "POST" }
+            UrlConnectionTransport().open(HttpRequest(method, "$base/v1/agent/enroll", body = body)).use {
+                assertEquals(401, it.status)
+                assertEquals(body?.decodeToString().orEmpty(), it.body().readBytes().decodeToString())
+            }
         }
     }
 

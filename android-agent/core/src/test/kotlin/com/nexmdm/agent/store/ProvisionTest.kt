@@ -20,10 +20,16 @@ class ProvisionTest {
     @Test
     fun `plain http to elsewhere, a password in the address, nonsense and a missing part are refused`() {
         val refused = listOf("http://mdm.example.com", "https://a:b@mdm.example.com", "mdm.example.com", "", null)
-        refused.forEach { assertNull(Provision.of(it, "nxe_1"), it) }
+        val halves = listOf("https://", "https:///x", "https://s.test?a=", "https://s.test/#a", "https://${long(500)}")
+        (refused + halves).forEach { assertNull(Provision.of(it, "nxe_1"), it) }
+        for (token in listOf("a b", "a\u0000", "\u202e", long(501))) {
+            assertNull(Provision.of("https://mdm.example.com", token), token)
+        }
         assertNull(Provision.of("https://mdm.example.com", " "))
         assertNull(Provision.of("https://mdm.example.com", null))
     }
+
+    private fun long(length: Int) = "s".repeat(length)
 
     @Test
     fun `what was written is read again, and a torn file is none`() {
