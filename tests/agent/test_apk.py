@@ -6,6 +6,7 @@ import shutil
 import zipfile
 from io import BytesIO, StringIO
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -169,3 +170,61 @@ def test_where_it_was_not_built_there_is_none(tmp_path: Path) -> None:
 
 def test_no_key_is_in_the_repository() -> None:
     assert ran("git", "ls-files", "*.p12", "*.jks", "*.pem", "*.keystore") == ""
+
+
+@pytest.fixture(scope="module")
+def manifest(unsigned: dict[int, Path]) -> str:
+    return ran("aapt", "dump", "xmltree", unsigned[121], "AndroidManifest.xml")
+
+
+def test_nobody_but_a_person_and_the_system_can_start_a_part_of_it(manifest: str) -> None:
+    parts = re.split(r"(?=E: (?:activity|receiver|service|provider) )", manifest)[1:]
+    open_to_all = []
+    for part in parts:
+        named = re.search(r'android:name\(\w+\)="([\w.]+)"', part)
+        exported = re.search(r"android:exported\(\w+\)=\(type 0x12\)(0x\w+)", part)
+        assert named, part
+        assert exported, part
+        guard = re.search(r'android:permission\(\w+\)="([\w.]+)"', part)
+        if int(exported[1], 16):
+            if guard:
+                assert guard[1] == "android.permission.BIND_DEVICE_ADMIN"
+            else:
+                open_to_all.append(named[1])
+    assert len(parts) == 7
+    assert open_to_all == ["com.nexmdm.agent.app.StatusActivity"]
+
+
+def test_it_is_neither_backed_up_nor_moved_nor_debugged_nor_talks_in_the_clear(
+    manifest: str, unsigned: dict[int, Path]
+) -> None:
+    assert re.search(r"allowBackup\(\w+\)=\(type 0x12\)0x0\b", manifest)
+    assert "android:debuggable" not in manifest
+    assert "android:testOnly" not in manifest
+    assert "android:usesCleartextTraffic" not in manifest
+    kept = xml_resource("nothing_leaves", unsigned)
+    assert kept.count("E: exclude") == 2 * 9
+    assert re.search(r"dataExtractionRules\(\w+\)=@0x", manifest)
+    network = xml_resource("network_security", unsigned)
+    base, loopback = network.split("E: domain-config")
+    assert re.search(r'cleartextTrafficPermitted="false"|cleartextTrafficPermitted=\(type 0x12\)0x0\b', base)
+    assert re.findall(r'C: "([\w.]+)"', loopback) == ["127.0.0.1", "localhost"]
+
+
+def xml_resource(name: str, unsigned: dict[int, Path]) -> str:
+    return ran("aapt", "dump", "xmltree", unsigned[121], f"res/xml/{name}.xml")
+
+
+def test_every_word_is_there_in_both_languages_with_the_same_places_to_fill() -> None:
+    resources = ROOT / "android-agent/app/src/main/res"
+    english, german = (strings(resources / folder) for folder in ("values", "values-de"))
+    assert german == english - {("app_name", ())}
+    layouts = (resources / "layout/status.xml").read_text()
+    assert re.findall(r'android:text="(?!@string/)[^"]+"', layouts) == []
+
+
+def strings(folder: Path) -> set[tuple[str, tuple[str, ...]]]:
+    tree = ET.parse(folder / "strings.xml")
+    return {
+        (one.attrib["name"], tuple(re.findall(r"%\d\$\w", one.text or ""))) for one in tree.iter("string")
+    }

@@ -49,9 +49,7 @@ internal class Notifications(private val context: Context) : Notices {
         val step = now to state.percent
         if (step == shown) return
         shown = step
-        if (now == Standing.DOWNLOADING ||
-            now == Standing.INSTALLING
-        ) {
+        if (now == Standing.DOWNLOADING || now == Standing.INSTALLING) {
             show(state)
         } else {
             manager.cancel(PROGRESS, PROGRESS_ID)

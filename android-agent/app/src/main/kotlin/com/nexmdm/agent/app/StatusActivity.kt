@@ -3,6 +3,7 @@ package com.nexmdm.agent.app
 import android.Manifest
 import android.annotation.SuppressLint
 import android.app.Activity
+import android.content.ActivityNotFoundException
 import android.content.Intent
 import android.net.Uri
 import android.os.Build
@@ -15,6 +16,7 @@ import android.view.View
 import android.widget.EditText
 import android.widget.ProgressBar
 import android.widget.TextView
+import android.widget.Toast
 import com.nexmdm.R
 import com.nexmdm.agent.android.AgentHost
 import com.nexmdm.agent.android.Standing
@@ -42,7 +44,7 @@ public class StatusActivity : Activity() {
         setContentView(R.layout.status)
         suggest(intent)
         findViewById<View>(R.id.enrol).setOnClickListener { enrol() }
-        findViewById<View>(R.id.confirm).setOnClickListener { host.question()?.let(::startActivity) }
+        findViewById<View>(R.id.confirm).setOnClickListener { host.question()?.let(::startIfThere) }
         findViewById<View>(R.id.background).setOnClickListener { askForBackground() }
         if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.TIRAMISU) askForNotifications()
     }
@@ -86,9 +88,10 @@ public class StatusActivity : Activity() {
         findViewById<ProgressBar>(R.id.progress).apply {
             isIndeterminate = percent == null
             progress = percent ?: 0
+            contentDescription = percent?.let { getString(R.string.percent, it) }
         }
         show(R.id.confirm, standing == Standing.NEEDS_PERSON && host.question() != null)
-        show(R.id.set_up, standing == Standing.NOT_SET_UP || standing == Standing.REFUSED)
+        show(R.id.set_up, standing.isBeforeEnrolment)
         show(R.id.background, !isLeftAlone())
     }
 
@@ -112,7 +115,16 @@ public class StatusActivity : Activity() {
     @SuppressLint("BatteryLife") // A device that sleeps through its heartbeats counts as offline.
     private fun askForBackground() {
         val about = Uri.fromParts("package", packageName, null)
-        startActivity(Intent(Settings.ACTION_REQUEST_IGNORE_BATTERY_OPTIMIZATIONS, about))
+        startIfThere(Intent(Settings.ACTION_REQUEST_IGNORE_BATTERY_OPTIMIZATIONS, about))
+    }
+
+    /** Kiosks have parts of the system taken away. */
+    private fun startIfThere(screen: Intent) {
+        try {
+            startActivity(screen)
+        } catch (_: ActivityNotFoundException) {
+            Toast.makeText(this, R.string.error_no_screen, Toast.LENGTH_LONG).show()
+        }
     }
 
     private fun askForNotifications(): Unit =

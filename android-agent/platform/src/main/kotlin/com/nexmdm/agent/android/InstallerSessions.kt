@@ -72,7 +72,13 @@ internal class InstallerSessions(private val context: Context) : SessionPort {
     @NewerApi(29)
     private fun committed(info: SessionInfo): Boolean = info.isCommitted()
 
-    private fun open(session: Int): PackageInstaller.Session = platform { installer.openSession(session) }
+    /** A session that cannot be opened is gone, or never was this app's. */
+    private fun open(session: Int): PackageInstaller.Session =
+        try {
+            installer.openSession(session)
+        } catch (e: SecurityException) {
+            throw PortFailure(FailureCode.INSTALL_ABORTED, e.message.orEmpty(), e)
+        }
 
     private fun paramsFor(packageName: String, sizeBytes: Long): SessionParams {
         val params = SessionParams(SessionParams.MODE_FULL_INSTALL)

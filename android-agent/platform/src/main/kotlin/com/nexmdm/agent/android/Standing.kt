@@ -11,6 +11,7 @@ public enum class Standing {
     NOT_SET_UP,
     REFUSED,
     CONNECTING,
+    TURNED_AWAY,
     READY,
     PREPARING,
     DOWNLOADING,
@@ -18,11 +19,15 @@ public enum class Standing {
     NEEDS_PERSON,
     ;
 
+    /** The device belongs to no server yet: address and token can still be given, or mended. */
+    public val isBeforeEnrolment: Boolean get() = this == NOT_SET_UP || this == REFUSED || this == CONNECTING
+
     public companion object {
         /** [agent] is null until the device was provisioned. */
         public fun of(agent: Agent?): Standing =
             when {
                 agent == null -> NOT_SET_UP
+                agent.isTurnedAway -> TURNED_AWAY
                 agent.isEnrolled -> of(agent.state)
                 agent.refused != null -> REFUSED
                 else -> CONNECTING
@@ -50,7 +55,5 @@ public val State.percent: Int?
     get() = (job?.phase as? Phase.Downloading)?.let { (it.offset * 100 / it.command.apk.sizeBytes).toInt() }
 
 /** How the last command ended, as the server was told; null if there was none. */
-public val State.lastResult: Pair<Status, String?>? get() = finished.lastOrNull()?.report?.let {
-    it.status to
-        it.errorCode
-}
+public val State.lastResult: Pair<Status, String?>?
+    get() = finished.lastOrNull()?.report?.let { it.status to it.errorCode }

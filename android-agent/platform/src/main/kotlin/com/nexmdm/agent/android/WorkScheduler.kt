@@ -24,9 +24,8 @@ internal class WorkScheduler(private val context: Context) {
 
     /** At once, network or not: there is news from the platform or the server. */
     fun comeNow() {
-        val job = job(NEWS)
-        if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.S) hurry(job) else job.setOverrideDeadline(0)
-        scheduler.schedule(job.build())
+        val isComing = Build.VERSION.SDK_INT >= Build.VERSION_CODES.S && isHurrying()
+        if (!isComing) scheduler.schedule(job(NEWS).setOverrideDeadline(0).build())
     }
 
     /** Whatever else goes wrong, the agent is back within a quarter of an hour. */
@@ -35,10 +34,10 @@ internal class WorkScheduler(private val context: Context) {
         scheduler.schedule(job(REGULAR).setPeriodic(REGULAR_MS).setPersisted(true).build())
     }
 
+    /** False if the platform grants this app no more haste for now: then the job is not scheduled at all. */
     @NewerApi(31)
-    private fun hurry(job: JobInfo.Builder) {
-        job.setExpedited(true)
-    }
+    private fun isHurrying(): Boolean =
+        scheduler.schedule(job(NEWS).setExpedited(true).build()) == JobScheduler.RESULT_SUCCESS
 
     private fun job(id: Int) = JobInfo.Builder(id, ComponentName(context, WorkJob::class.java))
 
