@@ -1,5 +1,6 @@
 """kill -9 of the agents, and of the web server, in the middle of everything: what is on the disk is enough."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ APK_BYTES = 400_000
 # Slow enough to be caught in every phase.
 SLOW = ("--package", OTHER, "--fault", "drops=150", "--install-ms", "400")
 VERSIONS = iter(range(200, 300))
+
+CROWD = 100
+# Web is dropped when so many devices have come so far: while most are at work, and once more near the end.
+DROPS = {"received": 10, "downloading": 40, "installed": 30, "succeeded": 60}
 
 
 @pytest.mark.parametrize("state", ["received", "downloading", "installing", "installed", "succeeded"])
@@ -35,7 +40,40 @@ def test_agents_killed_at_this_moment_end_well_and_each_report_counts_once(
         seen = operator.ended(deployment)
         assert (seen["status"], seen["counts"]["succeeded"]) == ("complete", DEVICES)
         eventually(lambda: not sim.left_sessions(), "a session was left behind")
-    _each_report_counted_once(operator, deployment)
+    _each_report_counted_once(operator, deployment, DEVICES)
+
+
+def test_web_dropped_under_a_hundred_agents_costs_no_device_a_second_install_or_its_end(
+    operator: Operator, tmp_path: Path
+) -> None:
+    sim = operator.sim(tmp_path / "sim", "crowd", CROWD, *SLOW)
+    with sim:
+        ids = sim.device_ids()
+        version = operator.upload(OTHER, next(VERSIONS), APK_BYTES)
+        deployment = operator.deploy(version, {"device_ids": ids})
+        for state, devices in DROPS.items():
+            eventually(
+                lambda state=state, devices=devices: len(_devices(sim, state)) >= devices, state, within=120
+            )
+            assert len(_devices(sim, "succeeded")) < CROWD, f"nobody was at work any more when {state}"
+            _kill_web(operator)
+        seen = operator.ended(deployment, within=300)
+        eventually(lambda: not sim.left_sessions(), "a session was left behind")
+    assert (seen["status"], seen["counts"]["succeeded"], seen["counts"]["total"]) == (
+        "complete",
+        CROWD,
+        CROWD,
+    )
+    once = dict.fromkeys(range(CROWD), 1)
+    assert _devices(sim, "installed") == once
+    assert _devices(sim, "succeeded") == once
+    assert sim.told("failed") + sim.told("skipped") == []
+    _each_report_counted_once(operator, deployment, CROWD)
+
+
+def _devices(sim: Sim, state: str) -> Counter[int]:
+    """How often each device has said so."""
+    return Counter(line["device"] for line in sim.told(state))
 
 
 def _seen(operator: Operator, deployment: int, sim: Sim, state: str, devices: int) -> bool:
@@ -46,12 +84,14 @@ def _seen(operator: Operator, deployment: int, sim: Sim, state: str, devices: in
 
 def _kill_web(operator: Operator) -> None:
     """The supervisor starts it again; reports that were on their way are lost or half told."""
-    for process in operator.instance.processes("manage.py web"):
+    dropped = operator.instance.processes("manage.py web")
+    assert dropped
+    for process in dropped:
         kill(process)
     eventually(operator.instance.is_ready, "web did not come back")
 
 
-def _each_report_counted_once(operator: Operator, deployment: int) -> None:
+def _each_report_counted_once(operator: Operator, deployment: int, devices: int) -> None:
     assert operator.instance.manage("verify_audit", str(deployment)).returncode == 0
     doubled = operator.rows(
         """SELECT device_id, message, count(*) FROM deployment_event WHERE deployment_id = %s
@@ -63,4 +103,4 @@ def _each_report_counted_once(operator: Operator, deployment: int) -> None:
         "SELECT device_id, outcome FROM deployment_attempt WHERE deployment_id = %s", deployment
     )
     assert [row for row in attempts if row["outcome"] != "succeeded"] == []
-    assert len(attempts) == DEVICES
+    assert len(attempts) == devices
