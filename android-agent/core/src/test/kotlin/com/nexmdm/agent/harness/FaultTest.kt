@@ -218,6 +218,7 @@ class FaultTest {
             "a duplicate" to order,
             "of an attempt that never was" to order + ("attempt" to "9"),
             "for another device" to order + ("device_id" to "8"),
+            "for another device, of another deployment" to order + ("device_id" to "8") + ("deployment_id" to "666"),
             "of an unknown deployment" to order + ("deployment_id" to "666"),
             "of a future schema" to order + ("schema" to "99") + ("apk" to evil),
             "forged" to order + ("apk" to evil),
@@ -234,6 +235,8 @@ class FaultTest {
                     assertEquals("succeeded" to 1, world.server.status to world.server.attempt, "at step $step")
                     assertEquals(1, world.device.commits, "at step $step")
                     assertTrue(world.server.asked.none { "evil" in it })
+                    val isOurs = push["device_id"] != "8"
+                    assertTrue(isOurs || world.server.asked.none { "/666/" in it }, "asked about another's")
                 }
             }
         }

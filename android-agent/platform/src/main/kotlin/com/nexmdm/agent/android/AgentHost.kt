@@ -104,7 +104,7 @@ public class AgentHost internal constructor(context: Context, private val notice
     }
 
     private fun turn(): Long {
-        val now = current ?: return Long.MAX_VALUE
+        val now = current ?: return Agent.NEVER
         val pauseMs = now.work()
         if (now.isEnrolled) dropEnrollmentToken()
         return pauseMs
