@@ -53,11 +53,22 @@ class Product:
     def call(self, method: str, path: str, body: Any = None) -> Any:
         return answered(self.api.request(method, path, json=body))
 
-    def upload(self, package: str, code: int) -> int:
+    def upload(self, package: str, code: int, **fields: str) -> int:
         """A version with a real signature, in by the API; its id."""
-        data = dummy_apk(package, code, f"1.0.{code}", key=rsa_key("fleet"))
-        found: int = answered(self.api.post("/v1/apks/versions", files={"file": ("app.apk", data)}))["id"]
+        content = {"file": ("app.apk", dummy_apk(package, code, f"1.0.{code}", key=rsa_key("fleet")))}
+        found: int = answered(self.api.post("/v1/apks/versions", files=content, data=fields))["id"]
         return found
+
+    def behave(self, device_ids: list[int], **knobs: Any) -> None:
+        """From now on these devices do so, and otherwise as all do."""
+        serials = self.rows("SELECT serial FROM device WHERE id = ANY(%s)", device_ids)
+        behaviour = Behaviour.model_validate(BRISK | knobs)
+
+        def change(fleet: SimulatedFleet) -> None:
+            for row in serials:
+                fleet._agents[row["serial"]].device.behaviour = behaviour
+
+        self.fleet.do(change)
 
     def deploy(self, version_id: int, target: Mapping[str, Any], **options: Any) -> int:
         body = {"apk_version_id": version_id, "target": target, "options": options}
@@ -134,9 +145,9 @@ def answered(response: httpx.Response) -> Any:
 
 
 @contextmanager
-def on_air(data_dir: Path, devices: int) -> Iterator[Product]:
+def on_air(data_dir: Path, devices: int, **environment: str) -> Iterator[Product]:
     """Started from nothing, deployments enabled, this many devices enrolled into their shops."""
-    with Instance(data_dir, ADMIN_PASSWORD="only for this test") as instance:
+    with Instance(data_dir, ADMIN_PASSWORD="only for this test", **environment) as instance:
         token = instance.manage("api_token", "admin").stdout.strip()
         address = f"http://127.0.0.1:{instance.port}"
         with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=60) as api:
