@@ -11,6 +11,9 @@ class FleetSwitch(models.Model):
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     kill_switch = models.BooleanField(default=False)
+    kill_switch_since = models.DateTimeField(
+        null=True, help_text="When it was turned on; null while it is off."
+    )
     deployments_enabled = models.BooleanField(default=False)
     reason = models.TextField(blank=True)
     changed_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")

@@ -10,7 +10,8 @@ from deployments import audit
 from deployments.engine import moves
 from deployments.locking import switch_taken
 from deployments.models import Deployment, FleetSwitch
-from deployments.rules.states import DeploymentStatus, PausedReason
+from deployments.operations import lifecycle
+from deployments.rules.states import HARD_STOPS, DeploymentStatus, PausedReason
 from mdm import audit as audit_log
 from mdm.people import Actor
 from mdm.problems import Conflict, Invalid
@@ -45,6 +46,7 @@ def change(
         now = timezone.now()
         FleetSwitch.objects.update(
             kill_switch=after[0],
+            kill_switch_since=(switch.kill_switch_since if before[0] else now) if after[0] else None,
             deployments_enabled=after[1],
             reason=reason,
             changed_by=actor.user,
@@ -56,6 +58,7 @@ def change(
         if before[1] and not after[1]:
             _stop_all(actor, PausedReason.FLAG_OFF, reason, now)
         if before[0] and not after[0]:
+            _give_time_back(switch.kill_switch_since or now, now)
             _log_release(actor, reason)
     return read()
 
@@ -76,6 +79,14 @@ def _stop_all(actor: Actor, why: PausedReason, reason: str, now: datetime) -> No
         if why == PausedReason.KILL_SWITCH:
             killed = {"killed_by": actor.user, "killed_reason": reason}
         moves.pause(deployment, why, f"{why.label}: {reason}", now, actor=actor, **killed)
+
+
+def _give_time_back(since: datetime, now: datetime) -> None:
+    """Whoever had paused a deployment before, its agents were told to stop as well. What the switch itself has paused
+    gets its time back when it is resumed."""
+    paused = Deployment.objects.filter(status=DeploymentStatus.PAUSED).exclude(paused_reason__in=HARD_STOPS)
+    for deployment_id in paused.order_by("id").values_list("id", flat=True):
+        lifecycle.shift_deadlines(deployment_id, since, now)
 
 
 def _log_release(actor: Actor, reason: str) -> None:

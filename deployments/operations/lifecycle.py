@@ -55,9 +55,9 @@ closed AS (UPDATE deployment_attempt a SET finished_at = %(now)s, outcome = 'can
 
 # Time spent stopped does not count against any deadline, be it set before the stop or by a report during it.
 _SHIFT: Final = """UPDATE deployment_task SET
-    in_flight_until = in_flight_until + (%(now)s - greatest(%(paused_at)s, updated_at)),
-    install_until = install_until + (%(now)s - greatest(%(paused_at)s, acknowledged_at)),
-    recheck_until = recheck_until + (%(now)s - %(paused_at)s)
+    in_flight_until = in_flight_until + (%(now)s - greatest(%(stopped_at)s, updated_at)),
+    install_until = install_until + (%(now)s - greatest(%(stopped_at)s, acknowledged_at)),
+    recheck_until = recheck_until + (%(now)s - %(stopped_at)s)
     WHERE deployment_id = %(id)s AND (in_flight_until IS NOT NULL
         OR status = 'skipped' AND next_run_at IS NOT NULL OR status IN ('queued', 'throttled', 'waiting_window')
             AND recheck_until IS NOT NULL)"""
@@ -230,7 +230,8 @@ def resume(actor: Actor, deployment_id: int, *, reason: str = "", expected_statu
         _check_resumable(held, reason)
         now = timezone.now()
         if deployment.paused_reason in HARD_STOPS:
-            _shift_deadlines(deployment, now)
+            assert deployment.paused_at is not None  # a constraint
+            shift_deadlines(deployment.pk, deployment.paused_at, now)
         message = f"Resumed: {reason}" if reason else "Resumed"
         back = DeploymentStatus.RUNNING if deployment.started_at else DeploymentStatus.QUEUED
         moves.move(
@@ -275,9 +276,10 @@ def _override(deployment: Deployment, now: datetime) -> dict[str, Any]:
     return columns
 
 
-def _shift_deadlines(deployment: Deployment, now: datetime) -> None:
+def shift_deadlines(deployment_id: int, stopped_at: datetime, now: datetime) -> None:
+    """Its agents were told to stop all that time."""
     with connection.cursor() as cursor:
-        cursor.execute(_SHIFT, {"id": deployment.pk, "now": now, "paused_at": deployment.paused_at})
+        cursor.execute(_SHIFT, {"id": deployment_id, "now": now, "stopped_at": stopped_at})
 
 
 def cancel(actor: Actor, deployment_id: int, *, reason: str = "", expected_status: str | None = None) -> None:

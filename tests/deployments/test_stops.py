@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db.models import F
 from django.utils import timezone
 
 from apks import allowlist
 from deployments.engine import reaper
-from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent
+from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent, FleetSwitch
 from deployments.operations import fleet_switch, lifecycle
 from deployments.reading import summary
 from mdm.people import Actor
@@ -104,6 +105,34 @@ def test_deadlines_stand_still_while_stopped() -> None:
     assert skipped.recheck_until is not None
     assert timedelta(minutes=3.5) < sending.in_flight_until - now < timedelta(minutes=4.5)
     assert timedelta(minutes=53) < skipped.recheck_until - now < timedelta(minutes=55)
+
+
+def test_the_switch_costs_nobody_time_whose_deployment_was_paused_before() -> None:
+    fleet = scene.devices(2)
+    deployment = scene.start(
+        fleet, ack_timeout_min=10, step_timeout_min=10, retry={"max": 0, "backoff_sec": 1}
+    )
+    assert scene.beat(fleet[0])
+    assert scene.beat(fleet[1])
+    scene.report(deployment, fleet[1], "received")
+    lifecycle.pause(scene.admin(), deployment.pk)
+    _switch(kill_switch=True)
+    _switch(kill_switch=True, deployments_enabled=True)
+    _long_ago(deployment, hours=3)
+    reaper.reap(timezone.now())
+    _switch(kill_switch=False)
+    reaper.reap(timezone.now())
+    assert scene.counts(deployment) == {"sending": 1, "installing": 1, "total": 2}
+    for device in fleet:
+        left = scene.task(deployment, device).in_flight_until
+        assert left is not None
+        assert timedelta(minutes=9) < left - timezone.now() < timedelta(minutes=11)
+    assert FleetSwitch.objects.get().kill_switch_since is None
+
+
+def _long_ago(deployment: Deployment, **span: float) -> None:
+    scene.age(deployment, **span)
+    FleetSwitch.objects.update(kill_switch_since=F("kill_switch_since") - timedelta(**span))
 
 
 def test_a_deadline_set_by_a_report_during_the_stop_is_not_stretched_by_the_time_before_it() -> None:
