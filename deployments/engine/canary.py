@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from django.db import connection
 
-from deployments.engine.eligibility import REASON_OF_MANY, Terms
+from deployments.engine.eligibility import PUSHABLE, REASON_OF_MANY, Terms
 from deployments.engine.measures import Canary
 from deployments.engine.turns import READY, Candidate
 from deployments.models import Deployment
@@ -12,7 +12,7 @@ from deployments.models import Deployment
 _ROWS: Final = """FROM deployment_task t JOIN device d ON d.id = t.device_id
     LEFT JOIN heartbeat h ON h.device_id = d.id WHERE t.deployment_id = %(id)s"""
 _MODELS_IN: Final = f"SELECT d.model {_ROWS} AND t.is_canary AND t.status <> 'skipped'"
-_READY: Final = f"""{_ROWS} AND t.status IN ('queued', 'throttled', 'waiting_window') AND d.fcm_token <> ''
+_READY: Final = f"""{_ROWS} AND t.status IN ('queued', 'throttled', 'waiting_window') AND {PUSHABLE}
     AND {REASON_OF_MANY} = '{READY}'"""
 
 # Each model's first device before any model's second; models that have none in the canary yet come first.

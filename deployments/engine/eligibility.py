@@ -27,7 +27,7 @@ SERVER_ZONE: Final = ZoneInfo(settings.TIME_ZONE)
 # A device in a dry run has no task yet: this row stands for the one it would get.
 NO_TASK: Final = """(SELECT 0::bigint AS id, 'queued'::text AS status, false AS is_canary,
     NULL::timestamptz AS next_run_at, NULL::timestamptz AS in_flight_until, ''::text AS reason, 0 AS attempt,
-    ''::text AS error_code)"""
+    ''::text AS error_code, 0 AS failures, 0 AS agent_skips)"""
 
 _APP: Final = "(d.current_versions -> %(package)s)"
 INSTALLED_CODE: Final = f"({_APP} ->> 'version_code')::bigint"
@@ -59,12 +59,19 @@ DISPROVED: Final = f"""EXISTS (SELECT 1 FROM (SELECT a.sent_at, a.finished_at FR
                 AND n.outcome = 'succeeded' AND n.apk_version_id IN (SELECT id FROM apk_version
                     WHERE apk_id = (SELECT apk_id FROM apk_version WHERE id = %(bad_version)s)))))"""
 
+# Whether a push may start it. A rollback starts a device that was not seen with the bad version only by its own
+# heartbeat, which may tell that it has nothing to go back from: a reinstall would cost it its data for nothing.
+PUSHABLE: Final = f"""(d.fcm_token <> '' AND (%(bad_version)s::bigint IS NULL OR t.attempt > 0
+    OR COALESCE({INSTALLED_CODE} = (SELECT version_code FROM apk_version WHERE id = %(bad_version)s), false)))"""
+
 # What is asked of a device, in order: the first that holds is its reason. Names in _GIVEN stand for reasons that
 # the terms or the task give. The page of one device shows every one of them, passed or failed.
 CONDITIONS: Final[dict[str, str]] = {
     "device_retired": "d.status = 'retired'",
     "not_affected": f"%(bad_version)s::bigint IS NOT NULL AND t.attempt = 0 AND {DISPROVED}",
-    "already_installed": f"{INSTALLED_CODE} = %(version_code)s",
+    # What was known before the bad version was sent says nothing about what a rollback finds.
+    "already_installed": f"""{INSTALLED_CODE} = %(version_code)s
+        AND (%(bad_version)s::bigint IS NULL OR {DISPROVED})""",
     "newer_installed": f"{INSTALLED_CODE} > %(version_code)s AND NOT %(reinstall)s",
     "sdk_too_old": "d.sdk_int < %(min_sdk)s",
     "abi_unsupported": """cardinality(%(abis)s::text[]) > 0 AND cardinality(d.abis) > 0
@@ -78,7 +85,9 @@ CONDITIONS: Final[dict[str, str]] = {
     "canary_gate": "%(canary_closed)s AND NOT t.is_canary",
     "in_other_deployment": "{other}",
     "outside_window": OUTSIDE_WINDOW,
-    "backoff": "t.status <> 'skipped' AND t.next_run_at > %(now)s",
+    # Of who waits for a window the time is an opening: elsewhere, where the window here is open.
+    "backoff": """t.status <> 'skipped' AND t.next_run_at > %(now)s
+        AND (t.status <> 'waiting_window' OR t.failures > 0 OR t.agent_skips > 0)""",
     "offline": "h.received_at IS NULL OR h.received_at < %(online_since)s",
     "no_wifi": "%(wifi_only)s AND h.network NOT IN ('wifi', 'ethernet')",
     "metered_network": "%(wifi_only)s AND h.metered",

@@ -12,7 +12,7 @@ from django.db import connection
 
 from deployments import audit
 from deployments.engine import eligibility, spread
-from deployments.engine.eligibility import OUTSIDE_WINDOW, REASON_OF_MANY, REASON_OF_ONE, Terms
+from deployments.engine.eligibility import OUTSIDE_WINDOW, PUSHABLE, REASON_OF_MANY, REASON_OF_ONE, Terms
 from deployments.models import Deployment, DeploymentTarget
 from deployments.rules.states import ENDING, MISSES
 from mdm.people import SYSTEM
@@ -55,7 +55,7 @@ next AS MATERIALIZED (SELECT t.id
     ORDER BY {PUSH_ORDER} LIMIT %(limit)s)"""
 # Not by the deployment once more: of one that was just planned the database still believes it has no tasks, and
 # would go through all of them for each of these.
-_JUDGED: Final = f"""SELECT t.id, d.id, d.fcm_token <> '', {REASON_OF_MANY}
+_JUDGED: Final = f"""SELECT t.id, d.id, {PUSHABLE}, {REASON_OF_MANY}
     FROM next JOIN deployment_task t USING (id) JOIN device d ON d.id = t.device_id
     LEFT JOIN heartbeat h ON h.device_id = d.id ORDER BY {PUSH_ORDER}"""
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from apks import allowlist
 from apks.models import ApkVersion
@@ -502,6 +503,45 @@ def test_a_reinstall_leaves_a_device_alone_that_has_the_good_version() -> None:
     scene.beat(fleet[0], packages=told(SHOP, 120))
     made = go_back(bad, **CONSENT)
     assert fleet[0].pk not in reached(made)
+
+
+def _unsettled_reinstall() -> tuple[Deployment, Device, Device]:
+    """One device has failed, one was at work; of both is known what they had before."""
+    version(120, SHOP)
+    fleet = scene.devices(3, current_versions=on(SHOP, 120), fcm_token="token")
+    bad = scene.start(fleet, to=version(121, SHOP), retry=NO_RETRY, max_failures=1, concurrency=2)
+    for device in fleet[:2]:
+        assert scene.beat(device)
+        assert scene.report(bad, device, "received").http_status == 200
+    scene.report(bad, fleet[0], "failed", error_code="install_internal")
+    tick.advance(bad.pk)
+    made = go_back(bad, **CONSENT)
+    without_gates(made)
+    return made, fleet[0], fleet[1]
+
+
+def test_what_was_known_before_the_bad_version_was_sent_keeps_nobody_from_a_reinstall() -> None:
+    made, failed, at_work = _unsettled_reinstall()
+    assert scene.reason(made, at_work) == "in_other_deployment"
+    assert scene.reason(made, failed) == "awaiting_heartbeat"
+    assert made.rollback_of is not None
+    scene.report(made.rollback_of, at_work, "succeeded")
+    command = scene.beat(at_work)
+    assert command is not None
+    assert (command["deployment_id"], command["install_mode"]) == (made.pk, "reinstall")
+    assert scene.beat(failed) is None
+    assert scene.task(made, failed).reason == "not_affected"
+
+
+@pytest.mark.parametrize(("known", "pushed"), [(None, False), (120, False), (121, True)])
+def test_nobody_is_pushed_a_reinstall_who_was_not_seen_with_the_bad_version(
+    settings: Settings, known: int | None, pushed: bool
+) -> None:
+    made, failed, _ = _unsettled_reinstall()
+    settings.PUSH_TRANSPORT = "fcm"
+    Device.objects.filter(pk=failed.pk).update(current_versions=on(SHOP, known) if known else {})
+    claims = tick.advance(made.pk)
+    assert [claim.device_id for claim in claims] == ([failed.pk] if pushed else [])
 
 
 def test_a_device_without_its_app_is_tried_until_it_has_it_again() -> None:

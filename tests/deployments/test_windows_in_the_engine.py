@@ -150,9 +150,16 @@ def test_a_device_that_travels_is_judged_where_it_is_now() -> None:
     assert scene.beat(device, tz="Asia/Tokyo") is None
     tick.advance(deployment.pk)
     assert scene.task(deployment, device).status == "waiting_window"
-    assert scene.beat(device, tz="UTC") is None
-    tick.advance(deployment.pk)
-    assert scene.beat(device)
+    assert scene.beat(device, tz="UTC")
+
+
+def test_a_device_that_arrives_where_the_window_is_open_need_not_wait_for_the_next_step() -> None:
+    (device,) = scene.devices(1, tz="Asia/Tokyo")
+    deployment = scene.start([device], window=_nightly())
+    assert scene.task(deployment, device).status == "waiting_window"
+    Device.objects.update(tz="UTC")
+    assert scene.reason(deployment, device) == "awaiting_heartbeat"
+    assert scene.beat(device, tz="UTC")
 
 
 def test_a_window_names_its_own_zone() -> None:
