@@ -29,8 +29,8 @@ _CLAIM: Final = f"""WITH claimed AS (
         from_version_code = COALESCE(t.from_version_code,
             (d.current_versions -> %(package)s ->> 'version_code')::bigint), updated_at = %(at)s
     FROM device d WHERE d.id = t.device_id AND d.id = ANY(%(devices)s) AND t.id = ANY(%(tasks)s)
-        AND t.status IN ('queued', 'throttled', 'waiting_window')
-        AND NOT EXISTS (SELECT 1 FROM deployment_task o
+        AND t.status IN ('queued', 'throttled', 'waiting_window') AND d.status = 'active'
+        AND (d.hold_until IS NULL OR d.hold_until <= %(at)s) AND NOT EXISTS (SELECT 1 FROM deployment_task o
             WHERE o.device_id = t.device_id AND o.in_flight_until IS NOT NULL)
     RETURNING t.id, t.deployment_id, t.device_id, t.attempt, d.fcm_token, t.is_canary),
 ledger AS (INSERT INTO deployment_attempt

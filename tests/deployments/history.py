@@ -87,6 +87,7 @@ class Moves(RuleBasedStateMachine):
         self.savepoint.__enter__()
         self.finals: dict[int, str] = {}
         self.sent: set[int] = set()
+        self.alone: set[int] = set()
         self.quiet: dict[int, int] = {}
         self.seen: dict[int, tuple[str, datetime | None]] = {}
         self.beats: Counter[int] = Counter()

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
 from deployments import locking, tick
 from deployments.engine import dispatch
@@ -50,6 +51,24 @@ def test_canary_places_are_not_given_twice() -> None:
     deployment = scene.start(canary=2)
     assert _all_beat([deployment], fleet) == 2
     assert DeploymentTask.objects.filter(is_canary=True).count() == 2
+
+
+@pytest.mark.parametrize(
+    "meanwhile", [{"hold_until": "2999-01-01T00:00:00Z"}, {"status": "retired"}], ids=str
+)
+def test_what_a_person_did_after_the_look_holds_the_claim(meanwhile: dict[str, str]) -> None:
+    (device,) = scene.devices(1)
+    deployment = scene.start([device])
+    looked = [(scene.task(deployment, device).pk, device.pk)]
+    with locking.locked(deployment.pk) as held:
+        now = dispatch.turn(held)
+        assert now is not None
+        Device.objects.update(
+            **{"retired_at": timezone.now(), **meanwhile} if "status" in meanwhile else meanwhile
+        )
+        assert dispatch.claim(now, looked, "push") == []
+        Device.objects.update(status="active", retired_at=None, hold_until=None)
+        assert len(dispatch.claim(now, looked, "push")) == 1
 
 
 def test_two_deployments_do_not_take_the_same_device() -> None:

@@ -88,6 +88,19 @@ class Histories(Moves):
         self.finals = final
 
     @invariant()
+    def a_rollback_leaves_nobody_alone_who_may_still_get_the_bad_version(self) -> None:
+        alone = DeploymentTask.objects.filter(
+            deployment__in=Deployment.objects.exclude(bad_version=None),
+            reason__in=("already_installed", "not_affected"),
+        )
+        for task in alone.exclude(pk__in=self.alone).select_related("deployment"):
+            bad = DeploymentAttempt.objects.filter(
+                device=task.device_id, apk_version=task.deployment.bad_version_id
+            )
+            assert not bad.filter(finished_at=None).exists()
+            self.alone.add(task.pk)
+
+    @invariant()
     def everybody_has_a_reason_or_needs_none(self) -> None:
         for deployment in self.deployments:
             for row in task_list.page(deployment.pk, Paging(page_size=500))["items"]:
