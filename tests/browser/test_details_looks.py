@@ -61,6 +61,28 @@ def test_without_scripts_the_table_comes_in_pages_and_acts_on_pages_of_their_own
     context.close()
 
 
+def test_at_twice_the_size_nothing_is_beyond_the_edge(browser: Any, live_server: Any) -> None:
+    deployment, _ = mixed()
+    version = deployment.to_version_id
+    half = {"width": 640, "height": 450}  # of 1280 by 900
+    context = browser.new_context(base_url=live_server.url, viewport=half, device_scale_factor=2)
+    page = context.new_page()
+    sign_in(page, live_server)
+    lists = ("deployments/deployment", "apks/apkversion", "devices/device", "watch/alert", "mdm/auditevent")
+    pages = ["/admin/", "/admin/deployments/fleetswitch/", f"/admin/apks/apkversion/{version}/deploy/"]
+    pages += [address(deployment), *(f"/admin/{name}/" for name in lists)]
+    wide = {}
+    for where in pages:
+        page.goto(where)
+        wide[where] = sideways(page)
+    page.goto(address(deployment))
+    page.get_by_role("link", name="Cancel…").click()
+    dialog = page.get_by_role("dialog", name="Cancel deployment")
+    expect(dialog.get_by_role("button", name="Cancel deployment for")).to_be_in_viewport()
+    context.close()
+    assert {where: pixels for where, pixels in wide.items() if pixels > 0} == {}
+
+
 DIALOGS = {"nx-cancel": "will not start", "nx-pace": "Nothing else", "nx-resume": "within rate"}
 
 

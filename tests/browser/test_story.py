@@ -140,6 +140,29 @@ def test_an_ended_deployment_is_not_asked_about(page: Page, live_server: Any) ->
     assert asked == []
 
 
+def test_a_deployment_that_ends_in_sight_is_shown_whole_and_asked_about_no_more(
+    page: Page, live_server: Any
+) -> None:
+    fleet = scene.devices(2)
+    deployment = scene.start(fleet)
+    sign_in(page, live_server)
+    page.clock.install()
+    page.goto(address(deployment))
+    expect(page.locator("#nx-window.nx-windowed")).to_be_visible()
+    for device in fleet:
+        scene.install(deployment, device)
+    tick.advance(deployment.pk)
+    with page.expect_response(lambda answer: "/record/" in answer.url):
+        page.clock.run_for(2_500)
+    expect(page.locator(".nx-headline")).to_contain_text("Everything has ended: 2 of 2 devices succeeded")
+    expect(page.locator("#nx-table tbody tr[id]", has_text="Succeeded")).to_have_count(2)
+    expect(page.locator("#nx-events")).to_contain_text("Complete")
+    expect(page.locator("#nx-pause")).to_have_count(0)
+    asked = asked_of(page, deployment)
+    page.clock.run_for(60_000)
+    assert asked == []
+
+
 @pytest.mark.parametrize("state", ["empty", "running", "held", "stopped", "finished"])
 def test_no_page_has_a_fault_that_axe_finds_or_scrolls_sideways(
     page: Page, live_server: Any, state: str
