@@ -80,6 +80,11 @@ soak: $(VENV)/.installed-dev $(VENV)/.wheel
 bench: $(VENV)/.installed-dev $(VENV)/.postgres
 	$(BIN)/python -m benchmarks $(NAME)
 
+# The pictures of README and docs, made anew.
+.PHONY: pictures
+pictures: $(VENV)/.installed-dev $(VENV)/.wheel
+	SCREENSHOTS=$(abspath docs/pictures) $(BIN)/pytest -q -o python_files='for_docs.py' tests/browser/pictures
+
 # A picture of each page in each state, into the folder SCREENSHOTS.
 SCREENSHOTS ?= var/screenshots
 screenshots: $(VENV)/.installed-dev $(VENV)/.wheel

@@ -9,12 +9,14 @@ from devices.models import Device
 
 
 class DryRun(models.Model):
-    """A question answered: who would be updated. `result` = the counts and the forecast as answered."""
+    """A question answered: who would be updated. `result` = the counts and the forecast as answered. `form`: the
+    opened form that asks again and again, "" = a script, which asks once."""
 
     apk_version = models.ForeignKey(ApkVersion, on_delete=models.PROTECT, related_name="+")
     created_by = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="+")
     target = models.JSONField()
     options = models.JSONField()
+    form = models.CharField(max_length=32, blank=True, default="", db_default="")
     resolved = models.PositiveIntegerField(default=0)
     result = models.JSONField(default=dict)
     created_at = models.DateTimeField(db_default=Now())

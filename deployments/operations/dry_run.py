@@ -44,11 +44,11 @@ def make(
     apk_version_id: int,
     target: Target,
     options: DeploymentOptions,
-    replaces: int | None = None,
+    form: str = "",
 ) -> dict[str, Any]:
     """The answer of `POST /v1/deployments/dry-run`; kept for 30 minutes.
 
-    `replaces`: an earlier one of the same person that nothing was started from goes; a form asks again and again.
+    `form`: its earlier ones that nothing was started from go, those whose answer nobody waited for as well.
     """
     actor.require(MAY_LOOK)
     version = deployable_version(apk_version_id)
@@ -57,13 +57,14 @@ def make(
     chosen = planner.chosen_by(target, version.apk.package_name)
     with transaction.atomic():
         DryRun.objects.filter(expires_at__lt=now - VALID_FOR, deployments__isnull=True).delete()
-        if replaces is not None:
-            _forget(actor, replaces)
+        if form:
+            _forget(actor, form)
         run = DryRun.objects.create(
             apk_version=version,
             created_by=actor.user,
             target=target.to_json(),
             options=options.to_json(),
+            form=form,
             expires_at=now + VALID_FOR,
         )
         terms = Terms(version, options, now, closing=eligibility.closing(options, now))
@@ -78,11 +79,11 @@ def make(
     return answer | {"devices": [_device(row) for row in devices_of(run)[:SHOWN]]}
 
 
-def _forget(actor: Actor, dry_run_id: int) -> None:
-    """Under its lock, which a start from it takes as well."""
-    run = DryRun.objects.select_for_update().filter(pk=dry_run_id, created_by=actor.user).first()
-    if run is not None and not run.deployments.exists():
-        run.delete()
+def _forget(actor: Actor, form: str) -> None:
+    """Under their locks, which a start from one takes as well."""
+    for run in DryRun.objects.select_for_update().filter(created_by=actor.user, form=form).order_by("id"):
+        if not run.deployments.exists():
+            run.delete()
 
 
 def deployable_version(apk_version_id: int) -> ApkVersion:

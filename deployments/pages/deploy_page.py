@@ -4,8 +4,10 @@ One address. A GET shows the form: a page, or, asked by htmx, what goes into the
 is asked to do (`act`); a page is answered with a page, htmx with the parts that change.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
+from secrets import token_urlsafe
 from typing import Any, Final
 
 from django.conf import settings
@@ -38,6 +40,9 @@ MAY_LOOK: Final = dry_run.MAY_LOOK
 MAY_START: Final = "deployments.start_deployment"
 # What a person saw longer ago is not what is started.
 FRESH_FOR: Final = timedelta(minutes=10)
+
+# Which opened form asks; made with it.
+_FORM_NAME: Final = re.compile(r"[A-Za-z0-9_-]{16}", re.ASCII)
 
 # What htmx gets for an act; anything else is the answer of a dry run.
 _PARTS: Final = {
@@ -109,6 +114,8 @@ class _Page:
         # A page number comes from a button of the list, without an act.
         self.act = self.data.get("act") or ("list" if "page" in self.data else "check")
         self.now = timezone.now()
+        given = self.data.get("form_name", "")
+        self.form_name = given if _FORM_NAME.fullmatch(given) else token_urlsafe(12)
         self.result: dict[str, Any] | None = None
         self.status = 200
 
@@ -130,7 +137,7 @@ class _Page:
             apk_version_id=self.version.pk,
             target=self.form.target,
             options=self.form.options,
-            replaces=as_id(self.data.get("dry_run_id", "")),
+            form=self.form_name,
         )
 
     def _start(self) -> HttpResponse:
@@ -193,6 +200,7 @@ class _Page:
             "zones": sorted(windows.zone_names()),
             "presets": presets.PRESETS.values(),
             "fleet_size": installed().devices,
+            "form_name": self.form_name,
             **self._here(),
             **self._picker(),
             **self._said(),

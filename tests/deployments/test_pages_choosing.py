@@ -71,23 +71,43 @@ def test_a_check_takes_the_place_of_the_one_before() -> None:
     scene.enable()
     scene.devices(2)
     version, client = scene.version(), signed_in("operator")
-    first = re.search(r'name="dry_run_id" value="(\d+)"', part(client, version))
+    opened = client.get(page_of(version), headers=HTMX).content.decode()
+    named = re.search(r'name="form_name" value="([^"]+)"', opened)
+    assert named
+    first = re.search(r'name="dry_run_id" value="(\d+)"', part(client, version, form_name=named[1]))
     assert first
-    part(client, version, rate=11, dry_run_id=first[1])
-    assert DryRun.objects.count() == 1
-    assert not DryRun.objects.filter(pk=first[1]).exists()
+    part(client, version, rate=11, form_name=named[1])  # whose answer nobody waits for
+    part(client, version, rate=12, form_name=named[1], dry_run_id=first[1])
+    assert [run.options["rate"] for run in DryRun.objects.all()] == [12]
+    other = client.get(page_of(version), headers=HTMX).content.decode()
+    assert named[1] not in other
+    part(client, version, form_name="o" * 16)
+    assert DryRun.objects.count() == 2, "another form of the same person"
+
+
+@pytest.mark.parametrize("name", ["", "x", "x" * 17, "x" * 15 + "\n", "<script>alert(1)"])
+def test_a_form_without_a_name_of_ours_gets_one(name: str) -> None:
+    scene.enable()
+    scene.devices(1)
+    version, client = scene.version(), signed_in("operator")
+    for _ in range(2):
+        part(client, version, form_name=name)
+    forms = {run.form for run in DryRun.objects.all()}
+    assert len(forms) == 2
+    assert name not in forms
 
 
 def test_a_dry_run_of_somebody_else_or_one_that_was_started_stays() -> None:
     scene.enable()
     scene.devices(2)
     version, client = scene.version(), signed_in("operator")
-    theirs = run_id(signed_in("fleet admin").post(page_of(version), filled(act="dry_run")))
-    part(client, version, dry_run_id=theirs)
+    name = {"form_name": "f" * 16}
+    theirs = run_id(signed_in("fleet admin").post(page_of(version), filled(act="dry_run", **name)))
+    part(client, version, **name)
     assert DryRun.objects.filter(pk=theirs).exists()
-    mine = run_id(client.post(page_of(version), filled(act="dry_run")))
-    client.post(page_of(version), filled(act="start", dry_run_id=mine))
-    part(client, version, dry_run_id=mine)
+    mine = run_id(client.post(page_of(version), filled(act="dry_run", **name)))
+    client.post(page_of(version), filled(act="start", dry_run_id=mine, **name))
+    part(client, version, **name)
     assert DryRun.objects.filter(pk=mine).exists()
 
 
@@ -362,6 +382,5 @@ def test_the_devices_of_a_forgotten_dry_run_go_with_it() -> None:
     scene.devices(3)
     version, client = scene.version(), signed_in("operator")
     for rate in (5, 6, 7):
-        found = DryRun.objects.values_list("pk", flat=True)
-        part(client, version, rate=rate, dry_run_id=str(found[0]) if found else None)
+        part(client, version, rate=rate, form_name="f" * 16)
     assert DryRunDevice.objects.count() == 3

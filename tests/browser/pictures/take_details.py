@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
 from deployments import tick
@@ -77,6 +78,38 @@ def test_ended(page: Page, live_server: Any, take: Take) -> None:
     fleet_switch.change(scene.admin(), kill_switch=True, reason="Tills show a black screen")
     shown(page, stopped)
     take("details-kill-switch")
+
+
+def test_waiting_for_a_person(page: Page, live_server: Any, take: Take, settings: Any) -> None:
+    settings.APPROVAL_ABOVE = 2
+    scene.devices(12)
+    deployment = scene.start()
+    sign_in(page, live_server)
+    shown(page, deployment)
+    take("details-needs-approval")
+    page.get_by_role("link", name="Approve…").click()
+    expect(page.get_by_role("dialog")).to_contain_text("asked for by")
+    take("details-approve")
+    page.get_by_role("link", name="Leave it waiting").click()
+    lifecycle.pause(scene.admin(), deployment.pk)
+    shown(page, deployment)
+    take("details-paused")
+    page.get_by_role("link", name="Add a reason…").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    take("details-explain")
+
+
+def test_not_fresh(page: Page, live_server: Any, take: Take, tolerated: list[str]) -> None:
+    tolerated += ["401 (Unauthorized)", "net::ERR"]
+    deployment, _ = mixed()
+    sign_in(page, live_server)
+    shown(page, deployment, "details/?sort=-tries")
+    page.get_by_role("button", name="Freeze view").click()
+    take("details-frozen-sorted")
+    page.get_by_role("button", name="Go on showing what happens").click()
+    Session.objects.all().delete()
+    expect(page.get_by_role("status")).to_contain_text("Signed out")
+    take("details-signed-out")
 
 
 def _shut() -> dict[str, str]:
