@@ -76,6 +76,8 @@ FLEET = number("FLEET", 25 if DEMO else 0)
 CORE_AGENTS = number("CORE_AGENTS", 3 if DEMO else 0)
 ADMIN_PASSWORD = env.str("ADMIN_PASSWORD", "")
 WORKERS = number("WORKERS", 2, least=1)
+# Which installation this is, on every page: whoever has two open must not press in the wrong one.
+SITE_LABEL = env.str("SITE_LABEL", "") or ("Demo" if DEMO else "")
 
 # --- What the product does -------------------------------------------------------------------------------
 TRUSTED_PROXIES = networks("TRUSTED_PROXIES", env.list("TRUSTED_PROXIES", default=[]))

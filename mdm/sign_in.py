@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any, Final, cast
 
+from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.contrib.auth.views import PasswordChangeView
@@ -57,6 +58,9 @@ class FleetAdminSite(AdminSite):
     site_url = None  # there is nothing but the admin and the API
     empty_value_display = "–"
     login_form = SignInForm
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        return super().each_context(request) | {"site_label": settings.SITE_LABEL}
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         found = super().get_app_list(request, app_label)

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from defusedcsv import csv
 from django.http import StreamingHttpResponse
+from django.utils import timezone
 
 from deployments import audit
 from deployments.reading import finding, summary, task_list
@@ -32,9 +33,14 @@ def csv_response(actor: Actor, deployment_id: int, wanted: Filter) -> StreamingH
     audit.record(deployment_id, "Exported as CSV", actor=actor, meta={"rows": count, "filters": filters})
     rows = task_list.csv_rows(deployment_id, wanted)
     answer = StreamingHttpResponse(lines(task_list.FIELDS, rows), content_type="text/csv; charset=utf-8")
-    answer["Content-Disposition"] = f'attachment; filename="deployment-{deployment_id}.csv"'
+    answer["Content-Disposition"] = f'attachment; filename="{_name(deployment_id)}"'
     answer["X-Row-Count"] = str(count)
     return answer
+
+
+def _name(deployment_id: int) -> str:
+    """Two exports of one deployment are two files, each with its time."""
+    return f"deployment-{deployment_id}-{timezone.now():%Y%m%dT%H%M%SZ}.csv"
 
 
 def lines(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:

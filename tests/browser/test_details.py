@@ -268,6 +268,8 @@ def test_going_on_against_a_gate_wants_a_reason_and_a_look(page: Page, live_serv
     deployment = held()
     shown(page, live_server, deployment)
     headline(page).to_contain_text("limit 20 %")
+    page.get_by_role("link", name="See the failures").click()
+    expect(page.locator("#nx-counted")).to_have_text("3 devices under these filters")
     page.get_by_role("link", name="Resume…").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("overrides the gate's verdict")

@@ -303,6 +303,7 @@ def test_whatever_stands_in_the_address_is_answered(query: str, shown: int) -> N
 def test_the_export_takes_the_filters_of_the_address() -> None:
     answer = signed_in("viewer").get(address(mixed(), "export.csv?reason=battery_low"))
     assert answer.headers["X-Row-Count"] == "4"
+    assert re.search(r'deployment-\d+-\d{8}T\d{6}Z\.csv"', answer.headers["Content-Disposition"])
     assert len(answer.getvalue().decode().splitlines()) == 5
 
 
@@ -343,6 +344,9 @@ def test_the_timeline_shows_the_deployment_and_on_request_each_device() -> None:
     assert "Planned for 17 devices" in html(client, address(deployment))
     plain, full = (html(client, address(deployment, f"details/{end}")) for end in ("", "?events=all"))
     assert plain.count("nx-event-") < full.count("nx-event-")
+    whole = f"/admin/deployments/deploymentevent/?q={deployment.pk}"
+    assert whole in plain
+    assert "Planned for 17 devices" in html(client, whole)
 
 
 def test_the_list_shows_status_and_progress_in_one_query_for_all() -> None:

@@ -152,6 +152,15 @@ def test_the_pages_of_the_worker_queue_are_not_linked() -> None:
     assert client.get("/admin/django_q/ormq/").status_code == 404
 
 
+def test_every_page_says_which_installation_it_is_of(settings: Any, client: Client) -> None:
+    settings.SITE_LABEL = "Produc<b>tion"
+    for page in (client.get("/admin/login/"), signed_in("viewer").get("/admin/")):
+        assert '<span class="nx-site-label">Produc&lt;b&gt;tion</span>' in page.content.decode()
+        assert "NexMDM Deployments (Produc&lt;b&gt;tion)</title>" in page.content.decode()
+    settings.SITE_LABEL = ""
+    assert "nx-site-label" not in client.get("/admin/login/").content.decode()
+
+
 def test_the_menu_has_what_people_look_for_and_the_rest_is_one_press_further() -> None:
     client = Client()
     client.force_login(scene.admin().user or User())
