@@ -88,7 +88,8 @@ def groups(counts: Mapping[str, int], again: int = 0) -> list[Group]:
 def _group(name: str, statuses: tuple[TaskStatus, ...], counts: Mapping[str, int], again: int) -> Group:
     parts = [f"{counts[status]:,} {status.label.lower()}" for status in statuses if counts[status]]
     if name == "skipped" and counts["skipped"]:
-        parts = [f"{again:,} will be checked again", f"{counts['skipped'] - again:,} final"]
+        told = {"will be checked again": again, "final": counts["skipped"] - again}
+        parts = [f"{count:,} {words}" for words, count in told.items() if count]
     return Group(
         name=name,
         label=GROUP_LABELS[name],

@@ -71,7 +71,7 @@ def _next(name: str, sort: str) -> str:
     steps = [name, f"-{name}"]
     if name in _LARGEST_FIRST:
         steps.reverse()
-    return (["", *steps, ""])[steps.index(sort) + 2 if sort in steps else 1]
+    return {steps[0]: steps[1], steps[1]: ""}.get(sort, steps[0])
 
 
 def link(wanted: Filter) -> str:

@@ -32,7 +32,7 @@ _ICONS: Final = {
     "ahead": "M12 5a7 7 0 1 0 0 14a7 7 0 1 0 0-14",
     "ascending": "M12 20V5M5 12l7-7l7 7",
     "descending": "M12 4v15M5 12l7 7l7-7",
-    "stop": "M8 3h8l5 5v8l-5 5H8l-5-5V8z",
+    "stop": "M8 3h8l5 5v8l-5 5H8l-5-5V8zM8 12h8",
     "warning": "M12 3L2 20h20zM12 10v4M12 17v.5",
 }
 

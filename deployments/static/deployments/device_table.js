@@ -64,6 +64,7 @@ export class DeviceTable {
     this.ids = answer.count ? answer.steps.split(",").map((step) => (id += Number(step))) : [];
     this.places = new Map(this.ids.map((known, place) => [known, place]));
     this.table.setAttribute("aria-rowcount", this.ids.length + 1);
+    this.box.style.setProperty("--nx-rows", this.ids.length); // as high as a few rows need
     this.box.classList.add("nx-windowed");
     byId("nx-pages").hidden = true;
     byId("nx-reload").hidden = true;
