@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from apks import allowlist, publishing
 from apks.models import Apk, ApkArtifact, ApkVersion
-from mdm.admin_site import Act, RecordAdmin, act_page, found, person, time_html
+from mdm.admin_site import Act, RecordAdmin, act_page, found, person, shown_as, time_html
 
 
 class PackageForm(forms.Form):
@@ -134,16 +134,21 @@ class ApkVersionAdmin(RecordAdmin):
 
     in_menu = 20
     add_words = "Upload an APK"
-    list_display = ("app", "version", "state", "size", "min_sdk", "signer", "uploaded", "withdraw")
+    list_display = ("app", "version", "state", "size", "least_api", "signer", "uploaded", "withdraw")
     list_display_links = ("version",)
     list_select_related = ("apk", "uploaded_by")
     search_help_text = "Part of package, name or version."
     search_fields = ("apk__package_name", "apk__display_name", "version_name")
     fields = (
-        "apk", "version_name", "version_code", "state", "size", "min_sdk", "target_sdk", "abis", "build", "sha256",
-        "signer_sha256", "schemes", "rebuild_of", "notes", "uploaded", "download_url",
+        "apk", "version_name", "version_code", "state", "size", "least_api", "target_api", "processors", "build",
+        "digest", "certificate", "schemes", "rebuild_of", "notes", "uploaded", "download_url",
     )  # fmt: skip
     readonly_fields = fields
+    least_api = shown_as("Android API from", "min_sdk")
+    target_api = shown_as("Made for Android API", "target_sdk")
+    processors = shown_as("Processors", "abis")
+    digest = shown_as("SHA-256 of the file", "sha256")
+    certificate = shown_as("SHA-256 of the signer's certificate", "signer_sha256")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("apks.upload_apkversion")

@@ -1,7 +1,7 @@
 """Devices, what they last said, and their tokens."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.conf import settings
@@ -29,15 +29,24 @@ from mdm.admin_site import (
     found,
     person,
     seen_html,
+    shown_as,
     time_html,
 )
 from mdm.wire_types import listed
 
 NETWORKS: Final = ("wifi", "ethernet", "cellular", "none")
-READINGS: Final = (
-    "battery", "charging", "network", "metered", "free_storage_mb",
-    "doze_exempt", "in_call", "in_use", "device_owner",
-)  # fmt: skip
+# Label and unit of what a heartbeat brings.
+READINGS: Final[dict[str, tuple[str, str]]] = {
+    "battery": ("Battery", " %"),
+    "charging": ("Charging", ""),
+    "network": ("Network", ""),
+    "metered": ("Metered network", ""),
+    "free_storage_mb": ("Free storage", " MB"),
+    "doze_exempt": ("Exempt from battery saving", ""),
+    "in_call": ("In a call", ""),
+    "in_use": ("In use by a customer", ""),
+    "device_owner": ("Device owner", ""),
+}
 
 
 class LabelsField(forms.CharField):
@@ -101,11 +110,15 @@ class DeviceAdmin(RecordAdmin):
     list_select_related = ("heartbeat",)
     list_filter = ("status", HeldFilter)
     search_fields = ("serial", "alias", "model", "external_id")
-    fields = (
-        "serial", "alias", "external_id", "model", "manufacturer", "labels", "state", "hold", "versions", "sdk_int",
-        "abis", "agent_version", "max_schema", "tz", "seen", *READINGS, "enrolled", "enrolled_with",
+    fields: ClassVar[tuple[str, ...]] = (
+        "serial", "alias", "external_id", "model", "manufacturer", "labels", "state", "hold", "versions", "api_level",
+        "processors", "agent_version", "command_format", "zone", "seen", *READINGS, "enrolled", "enrolled_with",
     )  # fmt: skip
     readonly_fields = fields
+    api_level = shown_as("Android API level", "sdk_int")
+    processors = shown_as("Processors", "abis")
+    command_format = shown_as("Newest command it understands", "max_schema")
+    zone = shown_as("Time zone", "tz")
 
     @admin.display(description="Tags / groups")
     def labels(self, device: Device) -> str:
@@ -237,14 +250,16 @@ def _beat(device: Device) -> Heartbeat | None:
 def _reading(name: str) -> Callable[[DeviceAdmin, Device], str]:
     """A value of the last heartbeat, by itself never newer than "Last seen"."""
 
-    @admin.display(description=name.replace("_", " ").capitalize())
+    label, unit = READINGS[name]
+
+    @admin.display(description=label)
     def shown(_: DeviceAdmin, device: Device) -> str:
         value = getattr(_beat(device), name, None)
         if value is None:
             return "not reported"
         if isinstance(value, bool):
             return "yes" if value else "no"
-        return f"{value} %" if name == "battery" else str(value)
+        return f"{value:,}{unit}" if unit else str(value)
 
     return shown
 
@@ -272,7 +287,7 @@ class HeartbeatAdmin(RecordAdmin):
     list_select_related = ("device",)
     list_filter = (NetworkFilter, "charging")
     search_fields = ("device__serial", "device__alias")
-    fields = ("device", "received", *READINGS)
+    fields: ClassVar[tuple[str, ...]] = ("device", "received", *READINGS)
     readonly_fields = fields
 
     @admin.display(description="Received", ordering="received_at")

@@ -67,6 +67,17 @@ def seen_html(moment: datetime | None) -> SafeString:
     return format_html('{} <span class="nx-quiet">{}</span>', time_html(moment), age)
 
 
+def shown_as(label: str, name: str) -> Any:
+    """A column of a model under the words that people know it by; lists with commas between."""
+
+    @admin.display(description=label, ordering=name)
+    def value(_: BaseAdmin, row: models.Model) -> Any:
+        found = getattr(row, name)
+        return (", ".join(map(str, found)) or None) if isinstance(found, list) else found
+
+    return value
+
+
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
     """Counts no further than 10,000: beyond that people search, and an exact count costs a scan."""
 

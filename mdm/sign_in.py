@@ -55,6 +55,7 @@ class OwnPasswordView(PasswordChangeView):
 
 class FleetAdminSite(AdminSite):
     site_header = site_title = "NexMDM Deployments"
+    index_title = "Home"
     site_url = None  # there is nothing but the admin and the API
     empty_value_display = "–"
     login_form = SignInForm

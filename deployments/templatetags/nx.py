@@ -79,6 +79,13 @@ def slug(name: str) -> str:
     return deploy_form.slug(name)
 
 
+@register.filter
+def in_groups(counts: Mapping[str, int]) -> str:
+    """ "2 succeeded, 6 queued": the groups that somebody is in, as the bar draws them."""
+    shown = [f"{group.count:,} {group.label.lower()}" for group in details.groups(counts) if group.count]
+    return ", ".join(shown) or "none"
+
+
 @register.simple_tag
 def progress_bar(counts: Mapping[str, int]) -> SafeString:
     """The five groups as one bar whose label says the same in words."""

@@ -106,12 +106,12 @@ def _older(deployment: Deployment) -> None:
 
 
 def _ready(deployment: Deployment, devices: list[Device]) -> list[Device]:
-    """Those that only wait for their turn, of all cities in turn."""
+    """Those that only wait for their turn, of all cities in turn and of all models: a canary is spread over them."""
     scene.forget_numbers()
     rows = task_list.page(deployment.pk, Paging(page_size=500))["items"]
     waiting = {row["device_id"] for row in rows if row["reason"] in STARTING}
     found = [device for device in devices if device.pk in waiting]
-    return sorted(found, key=lambda device: device.serial[-2:])
+    return sorted(found, key=lambda device: (int(device.serial[-2:]) // len(MODELS), device.pk))
 
 
 def fail(deployment: Deployment, devices: list[Device]) -> None:
