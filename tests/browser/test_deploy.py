@@ -162,6 +162,30 @@ def test_any_edit_takes_start_away_until_its_own_dry_run_is_there(
     assert Deployment.objects.get().options == run.options
 
 
+def test_an_edit_during_a_check_is_checked_next_and_the_check_is_not_cut_off(
+    page: Page, live_server: Any, version: ApkVersion
+) -> None:
+    """The server would go on with it all the same, beside the next one."""
+    dialog = opened(page, live_server, version)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/deploy/", hold)
+    with page.expect_request("**/deploy/"):
+        dialog.get_by_label("Concurrency").fill("2")
+    page.evaluate("window.due = new Promise(due => document.addEventListener('htmx:trigger', due))")
+    dialog.get_by_label("Rate").fill("7")
+    page.evaluate("window.due")
+    assert len(held) == 1
+    page.unroute("**/deploy/")
+    held[0].continue_()
+    expect(start_of(page)).not_to_have_attribute("aria-disabled", "true")
+    run = DryRun.objects.get()
+    assert (run.options["rate"], run.options["concurrency"]) == (7, 2)
+
+
 def test_a_check_by_itself_never_presses_the_button_that_has_the_focus(
     page: Page, live_server: Any, version: ApkVersion
 ) -> None:
