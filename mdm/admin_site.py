@@ -73,7 +73,8 @@ def shown_as(label: str, name: str) -> Any:
     @admin.display(description=label, ordering=name)
     def value(_: BaseAdmin, row: models.Model) -> Any:
         found = getattr(row, name)
-        return (", ".join(map(str, found)) or None) if isinstance(found, list) else found
+        words = ", ".join(map(str, found)) if isinstance(found, list) else found
+        return "–" if words in (None, "") else words
 
     return value
 
