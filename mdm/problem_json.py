@@ -36,6 +36,7 @@ _DETAILS: Final = {
     403: "The request was refused.",
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
+    411: "Send the length of the body; one in chunks is not read.",
     413: "The request is too large.",
     415: "Send JSON.",
     500: "Something went wrong here; it has been logged.",
@@ -104,7 +105,7 @@ class ProblemJsonMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        answer = self.get_response(request)
+        answer = plain(411) if _has_no_length(request) else self.get_response(request)
         if answer.status_code >= FIRST_ERROR and request.path_info.startswith(PREFIX):
             _reshape(answer)
         return answer
@@ -113,6 +114,11 @@ class ProblemJsonMiddleware:
         """Of a view; the agents' door, which is further inside, does the same."""
         under_v1 = request.path_info.startswith(PREFIX)
         return unavailable(error) if under_v1 and isinstance(error, DATABASE_AWAY) else None
+
+
+def _has_no_length(request: HttpRequest) -> bool:
+    """A body in chunks: Django reads as much as was announced, which is nothing, and all fields would be missing."""
+    return request.path_info.startswith(PREFIX) and "Transfer-Encoding" in request.headers
 
 
 def _reshape(answer: HttpResponseBase) -> None:

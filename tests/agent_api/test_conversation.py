@@ -1,5 +1,6 @@
 """A whole update over HTTP, with every answer held to the published contract."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from devices.models import Device
 from tests.calls import Caller, Reply, as_device
 from tests.deployments import scene
 
+MINUTE = timedelta(minutes=1)
 pytestmark = pytest.mark.django_db
 
 
@@ -70,6 +72,19 @@ def test_an_update_from_heartbeat_to_success(agent: Agent, deployment: Deploymen
     assert done.body == {"status": "succeeded", "attempt": 1, "final": True, "cancel": False}
     repeated = agent.report(deployment, "succeeded", attempt=1)
     assert (repeated.status, repeated.body) == (200, done.body)
+
+
+def test_the_command_expires_at_its_current_deadline(agent: Agent, deployment: Deployment) -> None:
+    """Ten minutes to acknowledge it, then fifteen without progress."""
+    (command,) = agent.beat()
+    agent.report(deployment, "downloading")
+    later = agent.ask(deployment).body
+    assert later["issued_at"] == command["issued_at"]
+    minutes = [
+        (datetime.fromisoformat(found["expires_at"]) - datetime.fromisoformat(found["issued_at"])) / MINUTE
+        for found in (command, later)
+    ]
+    assert (round(minutes[0]), round(minutes[1])) == (10, 15)
 
 
 def test_what_is_over_is_410_in_plain_json(agent: Agent, deployment: Deployment) -> None:

@@ -222,6 +222,11 @@ def test_an_oversized_body_is_413(call: Caller) -> None:
     assert call("POST", "/v1/deployments", b" " * (2 * 1024 * 1024 + 1)).status == 413
 
 
+@pytest.mark.parametrize("path", ["/v1/deployments", "/v1/apks/versions", "/v1/agent/enroll"])
+def test_a_body_in_chunks_is_411_and_not_read_as_an_empty_one(path: str, call: Caller) -> None:
+    assert call("POST", path, b"{}", Transfer_Encoding="chunked").status == 411
+
+
 def test_an_idempotency_key_that_is_too_long_is_422(call: Caller, ids: dict[str, int]) -> None:
     body = {"apk_version_id": ids["version_id"], "target": {"type": "fleet"}}
     assert call("POST", "/v1/deployments", body, Idempotency_Key="k" * 256).status == 422
