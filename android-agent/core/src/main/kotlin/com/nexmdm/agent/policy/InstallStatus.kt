@@ -46,7 +46,8 @@ public object InstallStatus {
         val message = said.message.orEmpty()
         val token = TOKEN.find(message)?.value
         if (token == null && message.contains("pending install", ignoreCase = true)) return INSTALL_ABORTED
-        return byLegacy[said.legacy] ?: byToken[token] ?: byStatus[said.status] ?: INSTALL_INTERNAL
+        val exact = known.firstOrNull { it.legacy == said.legacy } ?: known.firstOrNull { it.token == token }
+        return exact?.code ?: byStatus[said.status] ?: INSTALL_INTERNAL
     }
 
     private val TOKEN = Regex("INSTALL_[A-Z_]+")
@@ -127,7 +128,4 @@ public object InstallStatus {
             Known(-130, "INSTALL_FAILED_SHARED_LIBRARY_BAD_CERTIFICATE_DIGEST", ABI_INCOMPATIBLE),
             Known(-131, "INSTALL_FAILED_MULTI_ARCH_NOT_MATCH_ALL_NATIVE_ABIS", ABI_INCOMPATIBLE),
         )
-
-    private val byLegacy: Map<Int, FailureCode> = known.associate { it.legacy to it.code }
-    private val byToken: Map<String, FailureCode> = known.associate { it.token to it.code }
 }

@@ -11,8 +11,8 @@ public object Versions {
     public fun standing(apk: ApkSpec, installed: InstalledPackage?, mode: InstallMode): Standing =
         when {
             installed == null -> Standing.TO_DO
-            installed.versionCode == apk.versionCode -> Standing.ALREADY_THERE
             installed.versionCode > apk.versionCode && mode == InstallMode.UPDATE -> Standing.NEWER_THERE
+            installed.versionCode == apk.versionCode -> Standing.ALREADY_THERE
             else -> Standing.TO_DO
         }
 }

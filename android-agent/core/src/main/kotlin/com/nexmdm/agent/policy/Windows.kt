@@ -30,13 +30,14 @@ public object Windows {
         val start = LocalTime.parse(window.start)
         val end = LocalTime.parse(window.end)
         val today = local.toLocalDate()
-        return listOf(today, today.minusDays(1)).any { day ->
+
+        fun isIn(day: LocalDate): Boolean =
             startsOn(window, day) && local.toInstant() in span(day, start, end, local.zone)
-        }
+        return isIn(today) || isIn(today.minusDays(1))
     }
 
     private fun startsOn(window: Window, day: LocalDate): Boolean =
-        window.days?.any { it.lowercase() == days[day.dayOfWeek.value - 1] } ?: true
+        window.days == null || days[day.dayOfWeek.value - 1] in window.days.map(String::lowercase)
 
     /** Wall-clock ends become instants here, so a night with a clock change is an hour shorter or longer. */
     private fun span(day: LocalDate, start: LocalTime, end: LocalTime, zone: ZoneId): OpenEndRange<Instant> {

@@ -2,10 +2,7 @@ package com.nexmdm.agent.net
 
 import com.nexmdm.agent.engine.Clock
 import com.nexmdm.agent.engine.PortFailure
-import com.nexmdm.agent.engine.SessionPort
-import com.nexmdm.agent.engine.SessionSink
-import com.nexmdm.agent.engine.SessionState
-import com.nexmdm.agent.harness.ByteChannel
+import com.nexmdm.agent.harness.MemorySession
 import com.nexmdm.agent.harness.sha256
 import com.nexmdm.agent.model.ApkSpec
 import com.nexmdm.agent.model.FailureCode
@@ -17,7 +14,6 @@ import java.net.InetAddress
 import java.net.InetSocketAddress
 import java.net.ServerSocket
 import java.net.Socket
-import java.nio.channels.SeekableByteChannel
 import java.time.Instant
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.Executors
@@ -44,43 +40,6 @@ class NetworkFaultTest {
     fun stop() {
         server.stop(0)
         threads.shutdownNow()
-    }
-
-    private class MemorySession : SessionPort {
-        var bytes = ByteArray(0)
-        var full = Int.MAX_VALUE
-        var syncsUntilFull = Int.MAX_VALUE
-        var refusal: PortFailure? = null
-
-        override fun create(packageName: String, sizeBytes: Long): Int = 1
-
-        override fun write(session: Int, offset: Long): SessionSink =
-            object : SessionSink {
-                private var at = offset.toInt()
-
-                override fun write(bytes: ByteArray, length: Int) {
-                    refusal?.let { throw it }
-                    if (at + length > full) throw IOException("no space left on device")
-                    val grown = this@MemorySession.bytes.copyOf(maxOf(this@MemorySession.bytes.size, at + length))
-                    bytes.copyInto(grown, at, 0, length)
-                    this@MemorySession.bytes = grown
-                    at += length
-                }
-
-                override fun sync() {
-                    if (--syncsUntilFull == 0) throw IOException("no space left on device")
-                }
-
-                override fun close() = Unit
-            }
-
-        override fun read(session: Int): SeekableByteChannel = ByteChannel(bytes)
-
-        override fun commit(session: Int) = Unit
-
-        override fun abandon(session: Int) = Unit
-
-        override fun mine(): Map<Int, SessionState> = mapOf(1 to SessionState.OPEN)
     }
 
     private fun serve(answer: (HttpExchange) -> Unit) {
