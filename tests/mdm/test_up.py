@@ -81,6 +81,7 @@ def test_with_a_database_url_it_starts_no_database_and_says_everything_itself(
     }
     with Instance(tmp_path / "var", **given) as instance:
         assert not instance.processes("postgres")
+        assert "what the parts say: above" in instance.output
         assert not (tmp_path / "var").exists()
         instance.stop()
     with private_postgres.connect() as connection:

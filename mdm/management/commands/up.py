@@ -116,9 +116,7 @@ class Command(BaseCommand):
         deadline = time.monotonic() + READY_WITHIN_SEC
         while not web_answers(path):
             if time.monotonic() > deadline:
-                raise CommandError(
-                    f"Not ready after {READY_WITHIN_SEC:.0f} s; see {settings.DATA_DIR / 'log'}."
-                )
+                raise CommandError(f"Not ready after {READY_WITHIN_SEC:.0f} s; see {what_parts_say()}.")
             self.supervisor.look()
 
     def say(self, text: str) -> None:
@@ -139,6 +137,11 @@ def log_file(name: str) -> Path | None:
     folder: Path = settings.DATA_DIR / "log"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{name}.log"
+
+
+def what_parts_say() -> str:
+    """Where it is found; see `log_file`."""
+    return str(settings.DATA_DIR / "log") if settings.EMBEDDED else "above"
 
 
 def refuse_what_no_part_would_take() -> None:
@@ -164,5 +167,5 @@ def banner(login: str) -> str:
     first = "open APK versions and press Deploy beside a version" if settings.DEMO else "upload an APK"
     return (
         f"\nReady.\n  Open   {settings.PUBLIC_URL}/admin/\n  Login  {login}\n  First  {first}.\n"
-        f"  Stop   Ctrl-C   (what the parts say: {settings.DATA_DIR / 'log'})\n"
+        f"  Stop   Ctrl-C   (what the parts say: {what_parts_say()})\n"
     )
