@@ -37,7 +37,8 @@ SEEN = {
     "": {"apitoken"},
     "viewer": VIEWED,
     "operator": VIEWED,
-    "fleet admin": VIEWED | {"enrollmenttoken", "devicetoken", "auditevent", "auditseal", "alertdelivery"},
+    "fleet admin": VIEWED
+    | {"enrollmenttoken", "devicetoken", "auditevent", "auditseal", "auditcut", "alertdelivery"},
 }
 ADDED = {
     "": {"apitoken"},
