@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -20,6 +20,7 @@ from deployments.models import Deployment, DeploymentTask
 from deployments.operations import beginning, fleet_switch, lifecycle, retrying, rollback
 from deployments.operations.rollback import Consent
 from deployments.rules.states import IN_FLIGHT
+from deployments.rules.window import DAYS
 from devices import changes, enrollment
 from devices.enrollment import EnrollIn
 from devices.models import Device, Heartbeat
@@ -43,6 +44,7 @@ CODES = st.sampled_from(
 # The first has a rebuild to go back to, the second only its older version.
 PACKAGES = [scene.PACKAGE, "com.nexmdm.unity"]
 GOOD, BAD, REBUILD = 120, 121, 122
+ZONES = st.sampled_from([None, None, "UTC", "Asia/Tokyo"])
 READINGS = st.sampled_from(
     [{}, {}, {}, {"battery": 5}, {"network": "cellular"}, {"in_use": True}, {"free_storage_mb": 1}]
 )
@@ -52,6 +54,7 @@ OPTIONS = st.fixed_dictionaries(
         "rate": st.integers(1, 4),
         "concurrency": st.integers(1, 3),
         "retry": st.builds(lambda retries: {"max": retries, "backoff_sec": 1}, st.integers(0, 2)),
+        "window": st.sampled_from([None, None, "open in UTC alone"]),
         "max_failures": st.sampled_from([None, 1, 2]),
         "deadline_hours": st.sampled_from([0, 1]),
         "canary_timeout_min": st.sampled_from([5, 600]),
@@ -72,6 +75,12 @@ def or_refused() -> Iterator[None]:
     except Problem as problem:
         if problem.status not in (403, 409, 422):
             raise
+
+
+def _window() -> dict[str, Any]:
+    """By each device's own clock: whatever the time is, it is open where that is UTC and shut in Tokyo."""
+    start, end = (f"{datetime.now(UTC) + timedelta(hours=hours):%H:%M}" for hours in (-1, 1))
+    return {"days": list(DAYS), "start": start, "end": end, "tz": "device"}
 
 
 def installed(code: int) -> dict[str, Any]:
@@ -125,6 +134,7 @@ class Moves(RuleBasedStateMachine):
     def start(self, options: dict[str, Any], chosen: set[int], package: int) -> None:
         if len(self.deployments) < STARTED:
             fleet = [self.devices[index] for index in sorted(chosen)]
+            options = options | {"window": _window() if options["window"] else None}
             with or_refused():
                 scene.ask(fleet, to=self.versions[package], **options)
 
@@ -188,8 +198,14 @@ class Moves(RuleBasedStateMachine):
 
     # --- devices ---------------------------------------------------------------------------------------------
 
-    @rule(one=ONE, package=st.integers(0, 1), reads=READINGS, shows=st.sampled_from([None, None, GOOD, BAD]))
-    def beat(self, one: int, package: int, reads: dict[str, Any], shows: int | None) -> None:
+    @rule(
+        one=ONE,
+        package=st.integers(0, 1),
+        reads=READINGS,
+        shows=st.sampled_from([None, None, GOOD, BAD]),
+        tz=ZONES,
+    )
+    def beat(self, one: int, package: int, reads: dict[str, Any], shows: int | None, tz: str | None) -> None:
         device = Device.objects.get(pk=self.devices[one].pk)
         if device.status == "retired":
             return  # refused at the door
@@ -199,7 +215,7 @@ class Moves(RuleBasedStateMachine):
             codes = known | {PACKAGES[package]: shows}
             told = [{"package": name, "version_code": code} for name, code in codes.items()]
         self.beats[device.pk] += 1
-        command = scene.beat(device, packages=told, **reads)
+        command = scene.beat(device, packages=told, tz=tz, **reads)
         if command is not None:
             assert not fleet_switch.read()["kill_switch"]
             task = DeploymentTask.objects.get(deployment_id=command["deployment_id"], device=device)

@@ -16,8 +16,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from deployments.engine import measures
+from deployments.engine.eligibility import SERVER_ZONE
 from deployments.models import Deployment, DeploymentAttempt, DeploymentTask
 from deployments.reading import log_replay, summary, task_list
+from deployments.rules import window as windows
 from deployments.rules.options import DeploymentOptions
 from deployments.rules.retry import ERROR_CODES, NEVER_BAD
 from deployments.rules.states import IN_FLIGHT, REASONS, TERMINAL
@@ -208,6 +210,8 @@ def _was_allowed(sent: DeploymentAttempt) -> None:
     assert device.status == "active"
     assert device.hold_until is None or device.hold_until <= timezone.now()
     beat, options = device.heartbeat, sent.deployment.options
+    window = DeploymentOptions.from_json(options).maintenance_window()
+    assert windows.is_open(window, sent.sent_at, windows.device_zone(device.tz, SERVER_ZONE))
     assert beat.received_at is not None
     assert beat.received_at > timezone.now() - timedelta(minutes=15)
     assert (beat.battery, beat.network, bool(beat.in_use)) == (90, "wifi", False)
