@@ -18,6 +18,7 @@ CONTENT_TYPE: Final = "application/problem+json"
 PREFIX: Final = "/v1/"
 FIRST_ERROR: Final = 400
 MAX_NAMED_ERRORS: Final = 50
+SURELY_READ_BYTES: Final = 8 * 1024
 RETRY_AFTER_SEC: Final = 5
 DATABASE_AWAY: Final = (OperationalError, InterfaceError)
 
@@ -108,6 +109,8 @@ class ProblemJsonMiddleware:
         answer = plain(411) if _has_no_length(request) else self.get_response(request)
         if answer.status_code >= FIRST_ERROR and request.path_info.startswith(PREFIX):
             _reshape(answer)
+            if _may_be_unread(request):
+                answer["Connection"] = "close"
         return answer
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
@@ -119,6 +122,12 @@ class ProblemJsonMiddleware:
 def _has_no_length(request: HttpRequest) -> bool:
     """A body in chunks: Django reads as much as was announced, which is nothing, and all fields would be missing."""
     return request.path_info.startswith(PREFIX) and "Transfer-Encoding" in request.headers
+
+
+def _may_be_unread(request: HttpRequest) -> bool:
+    """The web server ends a connection on which a body was left; who is not told so loses its next request there."""
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    return not length.isdecimal() or int(length) > SURELY_READ_BYTES or _has_no_length(request)
 
 
 def _reshape(answer: HttpResponseBase) -> None:

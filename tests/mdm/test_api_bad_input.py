@@ -222,6 +222,24 @@ def test_an_oversized_body_is_413(call: Caller) -> None:
     assert call("POST", "/v1/deployments", b" " * (2 * 1024 * 1024 + 1)).status == 413
 
 
+@pytest.mark.parametrize(
+    ("path", "size", "closes"),
+    [
+        ("/v1/agent/enroll", 70_000, True),
+        ("/v1/deployments", 70_000, True),
+        ("/v1/agent/enroll", 200, False),
+        ("/v1/deployments", 200, False),
+    ],
+)
+def test_a_refusal_that_may_have_left_the_body_unread_ends_the_connection(
+    path: str, size: int, closes: bool
+) -> None:
+    """Else the client's next request on it is lost."""
+    refused = Caller()("POST", path, b"x" * size)
+    assert refused.status >= 400
+    assert (refused.headers.get("Connection") == "close") is closes
+
+
 @pytest.mark.parametrize("path", ["/v1/deployments", "/v1/apks/versions", "/v1/agent/enroll"])
 def test_a_body_in_chunks_is_411_and_not_read_as_an_empty_one(path: str, call: Caller) -> None:
     assert call("POST", path, b"{}", Transfer_Encoding="chunked").status == 411
