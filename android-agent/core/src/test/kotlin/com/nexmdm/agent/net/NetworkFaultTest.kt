@@ -9,6 +9,7 @@ import com.nexmdm.agent.model.FailureCode
 import com.sun.net.httpserver.HttpExchange
 import com.sun.net.httpserver.HttpServer
 import org.junit.jupiter.api.AfterEach
+import org.junit.jupiter.api.Timeout
 import java.io.IOException
 import java.net.InetAddress
 import java.net.InetSocketAddress
@@ -26,7 +27,8 @@ import kotlin.test.assertIs
 import kotlin.test.assertNull
 import kotlin.test.assertTrue
 
-/** A real socket, and a server that misbehaves on purpose. */
+/** A real socket, and a server that misbehaves on purpose. What waits for it for ever has failed, too. */
+@Timeout(60, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class NetworkFaultTest {
     private val apk = ByteArray(400_000) { (it * 7).toByte() }
     private val etag = "\"v1\""

@@ -12,12 +12,15 @@ import com.nexmdm.agent.proto.Beat
 import com.nexmdm.agent.proto.Confirmation
 import com.nexmdm.agent.proto.Delivery
 import com.nexmdm.agent.proto.Enrolment
+import org.junit.jupiter.api.Timeout
+import java.io.InputStream
 import java.time.Instant
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertIs
 
 /** What is not the server's whole word counts as no word: nothing is dropped, skipped or failed for it. */
+@Timeout(60, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class ServerApiTest {
     private val key = JobKey(Id("42"), 1)
     private val report = Report(1, key, 1, Status.SUCCEEDED, Instant.EPOCH)
@@ -55,6 +58,54 @@ class ServerApiTest {
     fun `an answer that was cut short is none`() {
         assertIs<Delivery.Unreachable>(api(200, settled, length = settled.length + 1).report(report))
         assertIs<Confirmation.Unreachable>(api(410, stopped, length = stopped.length + 1).confirm(key))
+    }
+
+    /** Blanks for ever, [atOnce] of them with each look, and so much time goes by between two looks. */
+    private class Endless(private val clock: FakeClock, private val ms: Long, private val atOnce: Int) :
+        HttpExchange {
+        override val status: Int = 200
+
+        override fun header(name: String): String? = null
+
+        override fun body(): InputStream =
+            object : InputStream() {
+                override fun read(): Int = ' '.code
+
+                override fun read(into: ByteArray, from: Int, length: Int): Int {
+                    clock.elapsed += ms
+                    into.fill(' '.code.toByte(), from, from + minOf(atOnce, length))
+                    return minOf(atOnce, length)
+                }
+            }
+
+        override fun close() = Unit
+    }
+
+    @Test
+    fun `an answer without an end is none, and neither its bytes nor its time are waited for`() {
+        for ((ms, atOnce, until) in listOf(Triple(0L, 8192, 0L), Triple(1_000L, 1, 61_000L))) {
+            val clock = FakeClock(Instant.EPOCH)
+            val api = ServerApi(FakeServer.BASE, { Endless(clock, ms, atOnce) }, account, clock)
+            assertIs<Confirmation.Unreachable>(api.confirm(key))
+            assertEquals(until, clock.elapsed)
+        }
+    }
+
+    @Test
+    fun `nobody else is asked in the server's place, and a token goes nowhere`() {
+        val asked = mutableListOf<String>()
+        val transport =
+            HttpTransport { request ->
+                asked += request.url
+                FakeServer.Reply(302, ByteArray(0), mapOf("Location" to "https://elsewhere.test/"))
+            }
+        val api = ServerApi(FakeServer.BASE, transport, account, FakeClock(Instant.EPOCH))
+        assertIs<Confirmation.Unreachable>(api.confirm(key))
+        assertIs<Delivery.Unreachable>(api.report(report))
+        assertIs<Beat.Unreachable>(api.heartbeat(device, DeviceSnapshot(), null, null))
+        assertIs<Enrolment.Unreachable>(api.enroll(device, "e", null, emptyList()))
+        assertEquals(4, asked.count { it.startsWith(FakeServer.BASE) })
+        assertEquals(4, asked.size)
     }
 
     @Test
