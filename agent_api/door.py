@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import BaseModel, ValidationError
 
+from agent_api.auth import bearer
 from mdm import counters, json_body, problem_json, throttle
 from mdm.addresses import client_network
 from mdm.problems import NotFound, Problem, TooManyAttempts, Unauthorized
@@ -72,9 +73,11 @@ def _answered(view: View, request: HttpRequest, ids: dict[str, str]) -> HttpResp
 
 
 def _slowed(request: HttpRequest, refusal: Unauthorized) -> Problem:
-    """Counted only now that a token was refused: a fleet behind one address is never locked out by one device."""
+    """Counted only now that a token was refused: a fleet behind one address is never locked out by one device.
+    An enrolment token comes in the body, which has been read by then; nothing else is read for it."""
+    given = bearer(request) or getattr(request, "_body", b"").decode(errors="replace")
     try:
-        throttle.take([(throttle.BAD_TOKENS, client_network(request))])
+        throttle.wrong_token(client_network(request), given)
     except TooManyAttempts as slowed:
         return slowed
     return refusal

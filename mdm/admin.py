@@ -22,6 +22,7 @@ from django.utils.safestring import SafeString
 from mdm import api_tokens, audit
 from mdm.admin_site import Act, BaseAdmin, RecordAdmin, UtcField, act_page, person, time_html
 from mdm.models import ApiToken, AuditEvent, Counter, RecentCount, Throttle, WorkerBeat
+from mdm.throttle import SAME_TOKEN
 
 admin.site.unregister([Group, User])
 
@@ -245,6 +246,9 @@ class WorkerBeatAdmin(RecordAdmin):
 class ThrottleAdmin(RecordAdmin):
     list_display = ("scope", "key", "until")
     fields = readonly_fields = ("scope", "key", "until")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Throttle]:
+        return super().get_queryset(request).exclude(scope=SAME_TOKEN.scope)
 
     @admin.display(description="Some failures count until", ordering="empty_at")
     def until(self, throttle: Throttle) -> SafeString:

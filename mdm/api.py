@@ -37,7 +37,7 @@ class TokenAuth(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> Actor:
         found = api_tokens.authenticate(token)
         if found is None:
-            throttle.take([(throttle.BAD_TOKENS, client_network(request))])
+            throttle.wrong_token(client_network(request), token)
             raise Unauthorized("The API token is unknown, revoked or expired, or its user is inactive.")
         return Actor.person(found.user, read_only=found.read_only, request_id=request_id(request))
 

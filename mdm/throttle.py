@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from django.db import connection, transaction
 
-from mdm import audit
+from mdm import audit, secret_tokens
 from mdm.people import SYSTEM
 from mdm.problems import TooManyAttempts
 
@@ -30,6 +30,7 @@ _WAIT: Final = """
 _GIVE_BACK: Final = """
     UPDATE throttle SET empty_at = empty_at - %(every)s * interval '1 second'
     WHERE scope = %(scope)s AND key = %(key)s"""
+_FORGET: Final = "DELETE FROM throttle WHERE scope = %(scope)s AND key = %(key)s"
 # Once an hour, or the log, which nothing can be taken from, would be the attacker's to fill.
 _NOTE: Final = """
     UPDATE throttle SET noted_at = clock_timestamp()
@@ -53,6 +54,8 @@ SIGN_IN_ADDRESS: Final = Limit("address", 50, 5)
 # Guesses spread over many addresses. High, or strangers could keep the account's owner out.
 SIGN_IN_ACCOUNT: Final = Limit("account", 100, 6)
 BAD_TOKENS: Final = Limit("bad tokens from an address", 60, 1)
+# Who guesses sends another one each time; a device or a script with a void one sends the same for days.
+SAME_TOKEN: Final = Limit("a bad token", 1, 3600)
 
 Key: TypeAlias = tuple[Limit, str]
 
@@ -64,6 +67,18 @@ def guess(keys: Sequence[Key]) -> Iterator[None]:
     yield
     for limit, key in keys:
         _execute(_GIVE_BACK, limit, key)
+
+
+def wrong_token(network: str, given: str) -> None:
+    """Counts a token that was refused; none, or the same once more within the hour, is no guess. TooManyAttempts."""
+    same = f"{network} {secret_tokens.digest(given)[:32]}"
+    if not given or _execute(_TAKE, SAME_TOKEN, same) is None:
+        return
+    try:
+        take([(BAD_TOKENS, network)])
+    except TooManyAttempts:
+        _execute(_FORGET, SAME_TOKEN, same)  # a row for each guess would be the attacker's to fill
+        raise
 
 
 def take(keys: Sequence[Key]) -> None:

@@ -48,7 +48,7 @@ def _admit(request: HttpRequest) -> None:
         and secrets.compare_digest(given.strip().encode(), token.encode())
     ):
         return
-    throttle.take([(throttle.BAD_TOKENS, client_network(request))])
+    throttle.wrong_token(client_network(request), given)
     raise Unauthorized("Send METRICS_TOKEN as a bearer token.")
 
 

@@ -1,5 +1,6 @@
 """Guessing is slowed: passwords by account and address, bearer tokens by address; who has the right one is let in."""
 
+import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -229,12 +230,15 @@ def test_an_empty_form_is_no_guess() -> None:
 
 # --- bearer tokens ---------------------------------------------------------------------------------------
 def _doors() -> dict[str, Callable[[], Any]]:
-    body = {"enrollment_token": "nxe_wrong", "serial": "R58M12", "model": "Joy 2", "sdk_int": 33}
+    """Each call is another guess."""
+    body = {"serial": "R58M12", "model": "Joy 2", "sdk_int": 33}
+    guess = itertools.count().__next__
     return {
-        "api token": lambda: Caller("nxa_wrong")("GET", "/v1/devices"),
-        "enrolment token": lambda: Caller()("POST", "/v1/agent/enroll", body),
-        "device token": lambda: Caller("nxd_wrong")("POST", "/v1/agent/devices/1/heartbeat", {}),
-        "no device token": lambda: Caller()("GET", "/v1/agent/deployments/1/devices/1"),
+        "api token": lambda: Caller(f"nxa_{guess()}")("GET", "/v1/devices"),
+        "enrolment token": lambda: Caller()(
+            "POST", "/v1/agent/enroll", body | {"enrollment_token": f"nxe_{guess()}"}
+        ),
+        "device token": lambda: Caller(f"nxd_{guess()}")("POST", "/v1/agent/devices/1/heartbeat", {}),
     }
 
 
@@ -246,7 +250,7 @@ def device_at_work() -> Callable[[], int]:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("door", ["api token", "enrolment token", "device token", "no device token"])
+@pytest.mark.parametrize("door", ["api token", "enrolment token", "device token"])
 def test_wrong_tokens_are_slowed_and_the_fleet_behind_the_same_address_goes_on(
     door: str, device_at_work: Callable[[], int]
 ) -> None:
@@ -264,6 +268,22 @@ def test_wrong_tokens_are_slowed_and_the_fleet_behind_the_same_address_goes_on(
     assert as_user(member("viewer"))("GET", "/v1/devices").status == 200
     time_passes(HOUR)
     assert ask().status == 401
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("token", ["nxd_void", ""])
+def test_the_same_void_token_again_or_none_is_no_guess(token: str) -> None:
+    for _ in range(BAD_TOKENS.burst + 5):
+        assert Caller(token)("GET", "/v1/agent/deployments/1/devices/1").status == 401
+        assert Caller(token)("GET", "/v1/devices").status == 401
+    assert Throttle.objects.count() == (2 if token else 0)
+
+
+@pytest.mark.django_db
+def test_guesses_beyond_the_limit_leave_no_rows() -> None:
+    for number in range(BAD_TOKENS.burst + 20):
+        Caller(f"nxa_{number}")("GET", "/v1/devices")
+    assert Throttle.objects.count() == BAD_TOKENS.burst + 1
 
 
 @pytest.mark.django_db
