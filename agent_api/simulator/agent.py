@@ -111,10 +111,11 @@ class Agent:
                 self._problem(f"a command cannot be read: {error}")
 
     def take(self, command: Command) -> None:
-        """A command from a heartbeat or a push. The newest one counts, except in the middle of a commit."""
+        """A command from a heartbeat or a push. The newest one counts, except in the middle of a commit. What the
+        server had called over and hands out again (it was restored from a backup) is begun anew."""
         known = self._jobs.get(command.key)
         self.device.world.record.received(self.device.spec.serial, command, repeat=known is not None)
-        if known is not None:
+        if known is not None and not known.settled:
             self.device.world.spawn(known.repeat_last_report())
         elif self._current is not None and self._current.committing and self._busy:
             self._next = command

@@ -32,11 +32,13 @@ class GoneSilent(Exception):
 
 
 class Job:
-    """`committing`: from here on the attempt is no longer given up for a newer one."""
+    """`committing`: from here on the attempt is no longer given up for a newer one. `settled`: the server has said
+    that it is over, or a newer one took its place."""
 
     def __init__(self, device: Device, command: Command) -> None:
         self.device, self.command = device, command
         self.committing = False
+        self.settled = False
         self.outcome: Outcome | None = None
         self._reports = Reports(device, command)
         self._execution = device.world.record.started(device.spec.serial, command)
@@ -63,7 +65,7 @@ class Job:
         except Ended as end:
             await self._end(end.outcome)
         except Settled:
-            self._finished("settled")
+            self.superseded()
         except GoneSilent:
             await self._fall_silent()
 
@@ -73,6 +75,7 @@ class Job:
             await self._reports.end(self.outcome)
 
     def superseded(self) -> None:
+        self.settled = True
         self._finished("settled")
 
     async def _steps(self) -> None:

@@ -206,6 +206,18 @@ def test_the_same_command_again_is_not_carried_out_twice() -> None:
     play(scene)
 
 
+def test_an_attempt_that_was_called_over_and_is_handed_out_again_is_begun_anew() -> None:
+    """A server restored from a backup does not know it, and then sends it."""
+
+    async def scene(server: StandIn, fleet: SimulatedFleet) -> None:
+        server.scripted["status"].append(Answer(409, {"status": "queued", "final": False}))
+        await send_to_first(server, fleet)
+        await fleet.until(lambda _: "succeeded" in server.statuses(), 10)
+        assert [e.outcome for e in fleet.record.executions()] == ["settled", "succeeded"]
+
+    play(scene)
+
+
 def test_a_newer_attempt_takes_the_place_of_one_that_is_under_way() -> None:
     async def scene(server: StandIn, fleet: SimulatedFleet) -> None:
         await send_to_first(server, fleet)
