@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import connection
+from django.test import Client
 
 from apks.models import ApkVersion
 from deployments import tick
@@ -124,6 +125,15 @@ def operator() -> str:
     assert user is not None
     _, text = api_tokens.issue(SYSTEM, user, name="benchmark")
     return text
+
+
+def session() -> str:
+    """The session cookie's value of the same person, signed in to the admin."""
+    user = scene.admin().user
+    assert user is not None
+    client = Client()
+    client.force_login(user)
+    return client.cookies["sessionid"].value
 
 
 def run(sql: str, params: Any = None) -> list[tuple[Any, ...]]:

@@ -53,7 +53,7 @@ def waited(instance: Instance, token: str, code: int, ids: list[int]) -> float:
         instance.port, Request("POST", f"/v1/deployments/{deployment_id}/cancel", token, {})
     )
     assert status == 200
-    crowd.run("UPDATE deployment_task SET in_flight_until = NULL WHERE in_flight_until IS NOT NULL")
+    crowd.free_again()
     return float(found["seconds"])
 
 

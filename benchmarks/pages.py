@@ -72,9 +72,7 @@ class Eyes:
     def __init__(self, browser: Browser, instance: Instance, deployment: Deployment) -> None:
         self.browser, self.instance = browser, instance
         self.address = f"/admin/deployments/deployment/{deployment.pk}/"
-        client = Client()
-        client.force_login(scene.admin().user)  # type: ignore[arg-type]
-        self.session = client.cookies["sessionid"].value
+        self.session = crowd.session()
 
     @contextmanager
     def context(self) -> Iterator[BrowserContext]:

@@ -3,8 +3,6 @@
 import asyncio
 import itertools
 
-from django.test import Client
-
 from benchmarks import crowd, heartbeats, load
 from benchmarks.ground import running
 from benchmarks.load import Request
@@ -43,10 +41,8 @@ def main() -> None:
         deployment = crowd.started(scene.version(), ids, canary=0, rate=1000, concurrency=1000)
         crowd.send(deployment, 300)
         crowd.settle_down()
-        client = Client()
-        client.force_login(scene.admin().user)  # type: ignore[arg-type]
         live = f"/admin/deployments/deployment/{deployment.pk}/live/"
-        poll = Request("GET", live, "", cookie=f"sessionid={client.cookies['sessionid'].value}")
+        poll = Request("GET", live, "", cookie=f"sessionid={crowd.session()}")
         polls = [poll] * (TABS // POLL_SEC * ROUND_SEC)
         alone: list[float] = []
         beside: list[float] = []
