@@ -118,17 +118,20 @@ def _trace(operator: Operator, ids: list[int]) -> list[dict[str, Any]]:
 def test_a_rollback_by_reinstall_takes_the_device_back(operator: Operator, tmp_path: Path) -> None:
     good = operator.upload(OTHER, 140, APK_BYTES)
     bad = operator.upload(OTHER, 141, APK_BYTES)
-    options = ("--package", OTHER, "--code", "140", "--fault", "install=install_conflict:1-3")
-    with operator.sim(tmp_path / "sim", "back", 4, *options) as sim:
-        ids = sim.device_ids()
-        _all_heard_of(operator, ids)
+    package = ("--package", OTHER, "--code", "140")
+    broken = operator.sim(tmp_path / "broken", "back", 3, *package, "--fault", "install=install_conflict:0-2")
+    with operator.sim(tmp_path / "sound", "back", 1, *package) as sound:
+        with broken:  # is heard of, and away until the sound one has the bad version
+            ids = sound.device_ids() + broken.device_ids()
+            _all_heard_of(operator, ids)
         forth = operator.deploy(bad, {"device_ids": ids}, canary=4, allow_rollback=True)
-        seen = operator.ended(forth)
-        assert (seen["paused_reason"], seen["rollback"]["kind"]) == ("canary_failed", "reinstall")
-        eventually(lambda: sim.told("succeeded"), "no device has the bad version")
-        body = {"accept_data_loss": True, "confirm_version": "1.0.140", "reason": "test"}
-        back = operator.call("POST", f"/v1/deployments/{forth}/rollback", body)["deployment_id"]
-        assert operator.ended(back)["to_version"]["id"] == good
+        eventually(lambda: sound.told("succeeded"), "no device has the bad version")
+        with broken:
+            seen = operator.ended(forth)
+            assert (seen["paused_reason"], seen["rollback"]["kind"]) == ("canary_failed", "reinstall")
+            body = {"accept_data_loss": True, "confirm_version": "1.0.140", "reason": "test"}
+            back = operator.call("POST", f"/v1/deployments/{forth}/rollback", body)["deployment_id"]
+            assert operator.ended(back)["to_version"]["id"] == good
         assert operator.tasks(back)[ids[0]]["status"] == "succeeded"
-        assert [line["version_code"] for line in sim.told("installed")] == [141, 140]
-        eventually(lambda: not sim.left_sessions(), "a session was left behind")
+        assert [line["version_code"] for line in sound.told("installed")] == [141, 140]
+        eventually(lambda: not sound.left_sessions(), "a session was left behind")
