@@ -210,9 +210,9 @@ DATABASES: dict[str, Any] = {
     },
 }
 # Reasons of 100,000 devices are counted in memory; compiling such a statement takes longer than running it; and
-# storage has no arm to move.
-DATABASES["default"].setdefault("OPTIONS", {})["options"] = (
-    "-c work_mem=16MB -c jit=off -c random_page_cost=1.1"
+# storage has no arm to move. With no threshold at all nothing is ever prepared, mdm/prepared.py's statements included.
+DATABASES["default"].setdefault("OPTIONS", {}).update(
+    options="-c work_mem=16MB -c jit=off -c random_page_cost=1.1", prepare_threshold=1_000_000
 )
 
 # --- Background work: our tables do the retrying, so a task is tried once and a failed one is gone -------

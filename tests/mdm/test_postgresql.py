@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 from django.db import OperationalError, close_old_connections, connection
 
 from mdm.postgresql.base import DatabaseWrapper
+from tests import beside
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,16 +29,9 @@ def _pid() -> int:
         return int(cursor.fetchone()[0])
 
 
-def _elsewhere(sql: str, pid: int) -> object:
-    known = connection.settings_dict
-    with psycopg.connect(dbname=known["NAME"], user=known["USER"], host=known["HOST"]) as other:
-        row = other.execute(sql, [pid]).fetchone()
-    return row and row[0]
-
-
 def _terminate(pid: int) -> None:
     """Comes back once its backend is gone."""
-    assert _elsewhere("SELECT pg_terminate_backend(%s, 10000)", pid)
+    assert beside.run("SELECT pg_terminate_backend(%s, 10000)", pid)
 
 
 def test_one_that_the_server_has_closed_is_replaced_before_it_is_used() -> None:
@@ -59,5 +52,5 @@ def test_without_the_look_the_next_statement_would_fail(monkeypatch: pytest.Monk
 def test_one_that_lives_is_not_asked() -> None:
     before = _pid()
     _next_request()
-    last = _elsewhere("SELECT query FROM pg_stat_activity WHERE pid = %s", before)
+    last = beside.run("SELECT query FROM pg_stat_activity WHERE pid = %s", before)
     assert last == "SELECT pg_backend_pid()"
