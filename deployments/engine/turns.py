@@ -43,16 +43,22 @@ NEXT: Final = f"""WITH next AS MATERIALIZED (SELECT t.id
 # The same without a look at every task: who comes before the rest, and of the rest those that were seen most
 # recently in the whole fleet and whose window is open. Finds too few where most of these have had their turn;
 # NEXT knows then.
-_NEXT_RECENT: Final = f"""WITH recent AS MATERIALIZED (SELECT h.device_id FROM heartbeat h
-    JOIN device d ON d.id = h.device_id WHERE NOT ({OUTSIDE_WINDOW})
+_MAY_START: Final = (
+    f"{_WAITING} AND (t.next_run_at IS NULL OR t.next_run_at <= %(now)s) AND t.agent_skips = 0"
+)
+_NEXT_RECENT: Final = f"""WITH recent AS MATERIALIZED (SELECT h.device_id, h.received_at FROM heartbeat h {{in_zones}}
     ORDER BY h.received_at DESC NULLS LAST LIMIT %(recent)s),
 near AS MATERIALIZED (SELECT id FROM deployment_task WHERE deployment_id = %(id)s AND is_canary
     UNION SELECT id FROM deployment_task WHERE deployment_id = %(id)s AND failures > 0
-    UNION SELECT id FROM recent JOIN deployment_task USING (device_id) WHERE deployment_id = %(id)s),
+    UNION (SELECT t.id FROM recent JOIN deployment_task t USING (device_id) WHERE t.deployment_id = %(id)s
+        AND {_MAY_START} ORDER BY recent.received_at DESC NULLS LAST, t.id LIMIT %(limit)s)),
 next AS MATERIALIZED (SELECT t.id
     FROM near JOIN deployment_task t USING (id) LEFT JOIN heartbeat h ON h.device_id = t.device_id
-    WHERE {_WAITING} AND (t.next_run_at IS NULL OR t.next_run_at <= %(now)s) AND t.agent_skips = 0
-    ORDER BY {PUSH_ORDER} LIMIT %(limit)s)"""
+    WHERE {_MAY_START} ORDER BY {PUSH_ORDER} LIMIT %(limit)s)"""
+_NEXT_ANYWHERE: Final = _NEXT_RECENT.format(in_zones="")
+_NEXT_WHERE_OPEN: Final = _NEXT_RECENT.format(
+    in_zones=f"JOIN device d ON d.id = h.device_id WHERE NOT ({OUTSIDE_WINDOW})"
+)
 # Not by the deployment once more: of one that was just planned the database still believes it has no tasks, and
 # would go through all of them for each of these.
 _JUDGED: Final = f"""SELECT t.id, d.id, {PUSHABLE}, {REASON_OF_MANY}
@@ -197,7 +203,8 @@ def _next_recent(deployment: Deployment, terms: Terms, limit: int) -> list[Judge
     targets = DeploymentTarget.objects.filter(deployment=deployment, resolved_count__gte=MANY_TARGETS)
     if not targets.exists():
         return []
-    return _judged(_NEXT_RECENT, deployment, terms, limit=limit, recent=RECENT_TRIES * limit)
+    which = _NEXT_WHERE_OPEN if terms.closing.zones else _NEXT_ANYWHERE
+    return _judged(which, deployment, terms, limit=limit, recent=RECENT_TRIES * limit)
 
 
 def _judged(which: str, deployment: Deployment, terms: Terms, **more: int) -> list[Judged]:
