@@ -10,7 +10,7 @@ from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from apks.models import ApkVersion
-from deployments.engine import eligibility, planner, spread
+from deployments.engine import eligibility, install_times, planner, spread
 from deployments.engine.eligibility import SERVER_ZONE, Terms
 from deployments.models import Deployment, DryRun, DryRunDevice
 from deployments.operations import approval, way_back
@@ -28,12 +28,6 @@ VALID_FOR: Final = timedelta(minutes=30)
 SHOWN: Final = 200
 
 # How long an install of this package took lately, by the ledger.
-_MEDIAN: Final = """SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM took)) FROM (
-    SELECT a.finished_at - a.sent_at AS took FROM deployment_attempt a
-    JOIN apk_version v ON v.id = a.apk_version_id
-    WHERE v.apk_id = %s AND a.outcome = 'succeeded' AND a.finished_at IS NOT NULL
-    ORDER BY a.id DESC LIMIT 500) lately"""
-
 _INSTALLED: Final = """SELECT DISTINCT (d.current_versions -> %s ->> 'version_code')::bigint
     FROM dry_run_device r JOIN device d ON d.id = r.device_id WHERE r.dry_run_id = %s"""
 
@@ -152,7 +146,7 @@ def _outlook(
             later=sum(row["count"] for row in counts["later"]),
             rate=options.rate,
             concurrency=options.concurrency,
-            median_install_sec=median_install_sec(version.apk_id),
+            median_install_sec=install_times.median_sec(version.apk_id),
             window=options.maintenance_window(),
             zone=SERVER_ZONE,
             canary=options.canary,
@@ -185,13 +179,6 @@ def _rollback(run: DryRun, version: ApkVersion, options: DeploymentOptions) -> d
         way = way_back.back_from(version, {row[0] for row in cursor.fetchall() if row[0] is not None})
     switched_off = "" if options.allow_rollback else "Rollback is not allowed by the options."
     return way_back.shape(way, switched_off or way.why_not)
-
-
-def median_install_sec(apk_id: int) -> float | None:
-    with connection.cursor() as cursor:
-        cursor.execute(_MEDIAN, [apk_id])
-        row = cursor.fetchone()
-    return float(row[0]) if row and row[0] is not None else None
 
 
 def find(dry_run_id: int, now: datetime, *, lock: bool = False) -> DryRun:

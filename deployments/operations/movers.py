@@ -1,10 +1,12 @@
 """Who brought a deployment into its state, as its log says."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from deployments.models import Deployment, DeploymentEvent
+from django.db import connection
+
+from deployments.models import Deployment
 from deployments.rules.states import PausedReason
 
 CANARY_STOPS: Final = (PausedReason.CANARY_FAILED, PausedReason.CANARY_UNDECIDED)
@@ -24,22 +26,25 @@ class Said:
         return self.actor.removeprefix("user:")
 
 
+def _last(about: str, reason: str) -> str:
+    return f"""SELECT e.actor, e.created_at AS at, {reason} AS reason FROM deployment_event e
+        WHERE e.deployment_id = %(id)s AND e.device_id IS NULL AND {about} ORDER BY e.id DESC LIMIT 1"""
+
+
+_GIVEN: Final = "COALESCE(e.meta ->> 'operator_reason', '')"
+_ADDED: Final = """(SELECT a.meta ->> 'operator_reason' FROM deployment_event a
+    WHERE a.deployment_id = e.deployment_id AND a.device_id IS NULL AND a.created_at >= e.created_at
+        AND a.meta -> 'explains' = to_jsonb(%(status)s::text) ORDER BY a.id DESC LIMIT 1)"""
+# Subqueries of one row at most, of the columns of Said. What moved it into its present state, with the reason that
+# was given then or added since; and what overrode its canary.
+MOVED: Final = _last(
+    "e.meta -> 'after' = to_jsonb(%(status)s::text)", f"COALESCE(NULLIF({_GIVEN}, ''), {_ADDED}, '')"
+)
+OVERRODE_CANARY: Final = _last("e.meta ->> 'was' = ANY(%(canary_stops)s)", _GIVEN)
+
+
 def that_moved(deployment: Deployment) -> Said | None:
-    """What brought it into its present state, with the reason that was given then or added since."""
-    said = _last(deployment, meta__after=deployment.status)
-    if said is None or said.reason:
-        return said
-    added = _last(deployment, meta__explains=deployment.status, created_at__gte=said.at)
-    return replace(said, reason=added.reason) if added else said
-
-
-def that_overrode_canary(deployment: Deployment) -> Said | None:
-    return _last(deployment, meta__was__in=CANARY_STOPS)
-
-
-def _last(deployment: Deployment, **about: Any) -> Said | None:
-    events = DeploymentEvent.objects.filter(deployment=deployment, device=None, **about).order_by("-id")
-    event = events.first()
-    if event is None:
-        return None
-    return Said(event.actor, event.created_at, str(event.meta.get("operator_reason") or ""))
+    with connection.cursor() as cursor:
+        cursor.execute(MOVED, {"id": deployment.pk, "status": deployment.status})
+        row = cursor.fetchone()
+    return Said(*row) if row else None

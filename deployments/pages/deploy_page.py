@@ -20,6 +20,7 @@ from django.utils import timezone
 from django_htmx.http import HttpResponseClientRedirect
 
 from apks.models import ApkVersion
+from deployments.engine import install_times
 from deployments.models import Deployment, DryRun, FleetSwitch
 from deployments.operations import approval, dry_run, lifecycle
 from deployments.pages import picker, presets, window_words
@@ -237,7 +238,7 @@ class _Page:
         if options is None:
             return {}
         window = options.maintenance_window()
-        median = dry_run.median_install_sec(self.version.apk_id)
+        median = install_times.median_sec(self.version.apk_id)
         return {
             "opening": window_words.opening(window, self.now) if window else "",
             "clock_warnings": window_words.clock_warnings(window, self.now),

@@ -1,13 +1,21 @@
 """What a deployment's page shows beside the counts, measured together with them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+from deployments.engine import install_times
 from deployments.engine.measures import Pace
 from deployments.models import Deployment
-from deployments.operations import dry_run, movers
+from deployments.operations import movers
+from deployments.operations.movers import Said
 from deployments.reading import throughput
 from deployments.rules.states import CanaryState, DeploymentStatus
+from mdm import prepared
+
+_MOMENT: Final = f"""SELECT moved.actor, moved.at, moved.reason, overrode.actor, overrode.at, overrode.reason,
+        ({throughput.PER_MINUTE}), CASE WHEN %(running)s THEN ({install_times.MEDIAN_SEC}) END
+    FROM (SELECT) deployment LEFT JOIN ({movers.MOVED}) moved ON true
+    LEFT JOIN ({movers.OVERRODE_CANARY}) overrode ON %(overridden)s"""
 
 
 def measure(deployment: Deployment, pace: Pace, now: datetime) -> dict[str, Any]:
@@ -15,10 +23,8 @@ def measure(deployment: Deployment, pace: Pace, now: datetime) -> dict[str, Any]
     brought it into its state and what that person wrote. overrode: the same of an overridden canary.
     median_install_sec: of this package, None = none measured."""
     running = deployment.status == DeploymentStatus.RUNNING
-    overridden = deployment.canary_state == CanaryState.OVERRIDDEN
-    moved = movers.that_moved(deployment)
-    overrode = movers.that_overrode_canary(deployment) if overridden else None
-    per_minute, lately = throughput.measure(deployment, now)
+    moved, overrode, minutes, median = _read(deployment, running, now)
+    per_minute, lately = throughput.drawn(minutes)
     return {
         "sent": pace.sent_last_minute if running else 0,
         "per_minute": per_minute,
@@ -27,5 +33,23 @@ def measure(deployment: Deployment, pace: Pace, now: datetime) -> dict[str, Any]
         "by": moved.actor if moved else "",
         "because": moved.reason or deployment.killed_reason if moved else "",
         "overrode": {"by": overrode.by, "reason": overrode.reason} if overrode else None,
-        "median_install_sec": dry_run.median_install_sec(deployment.apk_id) if running else None,
+        "median_install_sec": median,
     }
+
+
+def _read(
+    deployment: Deployment, running: bool, now: datetime
+) -> tuple[Said | None, Said | None, Any, float | None]:
+    """Who moved it, who overrode its canary, the minutes, the median of an install in seconds."""
+    params = throughput.span(deployment, now) | {
+        "apk_id": deployment.apk_id,
+        "status": deployment.status,
+        "running": running,
+        "overridden": deployment.canary_state == CanaryState.OVERRIDDEN,
+        "canary_stops": list(movers.CANARY_STOPS),
+    }
+    with prepared.cursor() as cursor:
+        cursor.execute(_MOMENT, params)
+        *said, minutes, median = cursor.fetchone()
+    moved, overrode = (Said(*part) if part[0] is not None else None for part in (said[:3], said[3:]))
+    return moved, overrode, minutes, median

@@ -6,9 +6,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from deployments.engine import measures
 from deployments.models import DeploymentAttempt
 from deployments.pages import device_checks, drawing
-from deployments.reading import throughput
+from deployments.reading import moment
 from deployments.rules import outlook, stages
 from deployments.rules.headline import Situation
 from deployments.rules.options import DeploymentOptions
@@ -140,7 +141,9 @@ def test_installs_are_counted_by_the_minute_in_which_they_ended() -> None:
     for attempt, ago in zip(DeploymentAttempt.objects.order_by("id")[:3], (30, 90, 5400), strict=True):
         DeploymentAttempt.objects.filter(pk=attempt.pk).update(finished_at=NOW - timedelta(seconds=ago))
     DeploymentAttempt.objects.update(sent_at=NOW - timedelta(hours=2))
-    per_minute, lately = throughput.measure(deployment, NOW)
+    pace = measures.measure(deployment, DeploymentOptions.from_json(deployment.options)).pace
+    found = moment.measure(deployment, pace, NOW)
+    per_minute, lately = found["per_minute"], found["lately"]
     assert (len(per_minute), sum(per_minute), per_minute[-1], per_minute[-2], lately) == (60, 2, 1, 1, 1)
 
 
