@@ -23,6 +23,7 @@ TOPICS: Final = (
     "metrics",
     "auditing-sealing_beside",
     "auditing-verifying",
+    "auditing-cutting_old",
     "idle",
     "agent_core",
 )

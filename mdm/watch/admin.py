@@ -15,10 +15,10 @@ from django.utils.text import Truncator
 
 from mdm.admin_site import Act, RecordAdmin, act_page, found, person, time_html
 from mdm.watch import alerts, deliveries, webhook
-from mdm.watch.models import Alert, AlertDelivery, AlertState, AuditCut, AuditSeal, Reading
+from mdm.watch.models import Alert, AlertDelivery, AlertState, AuditCut, AuditSeal, LastCut, Reading
 
 MAY_ACKNOWLEDGE = "watch.acknowledge_alert"
-CUT = 160  # of a message in a list
+SHOWN_TO = 160  # characters of a message in a list
 
 
 @admin.register(Alert)
@@ -43,7 +43,7 @@ class AlertAdmin(RecordAdmin):
 
     @admin.display(description="Message")
     def words(self, alert: Alert) -> str:
-        return Truncator(alert.message).chars(CUT)
+        return Truncator(alert.message).chars(SHOWN_TO)
 
     @admin.display(description="Acknowledge")
     def seen(self, alert: Alert) -> str | SafeString:
@@ -123,6 +123,11 @@ class AlertDeliveryAdmin(RecordAdmin):
 @admin.register(Reading)
 class ReadingAdmin(RecordAdmin):
     list_display = fields = ("taken_at", "depth", "oldest_due")
+
+
+@admin.register(LastCut)
+class LastCutAdmin(RecordAdmin):
+    list_display = fields = ("begun_at", "tries", "troubles")
 
 
 @admin.register(AuditCut)

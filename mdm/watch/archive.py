@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from django.conf import settings
 from django.db import connection
@@ -61,19 +61,28 @@ def write(portion: Portion) -> Written:
     folder().mkdir(parents=True, exist_ok=True, mode=0o700)
     for left in folder().glob(".*.part"):
         left.unlink(missing_ok=True)
-    digest, size = hashlib.sha256(), 0
     with NamedTemporaryFile(dir=folder(), prefix=".", suffix=".part", delete=False) as draft:
-        for block in _lines(portion):
-            draft.write(block)
-            digest.update(block)
-            size += len(block)
-        draft.flush()
-        os.fsync(draft.fileno())
-    sha256 = digest.hexdigest()
+        try:
+            size, sha256 = _copy(portion, draft)
+        except BaseException:  # a full disk is not filled with what nobody will read
+            Path(draft.name).unlink(missing_ok=True)
+            raise
     name = f"deployment-{portion.deployment_id}-to-{portion.last_id}-{sha256[:12]}.jsonl"
     Path(draft.name).replace(folder() / name)
     _sync(folder())
     return Written(name, size, sha256)
+
+
+def _copy(portion: Portion, draft: IO[bytes]) -> tuple[int, str]:
+    """Size in bytes and digest of what lies on the disk then."""
+    digest, size = hashlib.sha256(), 0
+    for block in _lines(portion):
+        draft.write(block)
+        digest.update(block)
+        size += len(block)
+    draft.flush()
+    os.fsync(draft.fileno())
+    return size, digest.hexdigest()
 
 
 def _lines(portion: Portion) -> Iterator[bytes]:

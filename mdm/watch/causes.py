@@ -11,7 +11,7 @@ from deployments.models import Deployment
 from deployments.reading import stalling
 from deployments.rules.states import PausedReason
 from mdm import counters, worker_beat
-from mdm.watch import reading
+from mdm.watch import cut_troubles, reading
 from mdm.watch.alerts import Cause
 
 REPORTS: Final = "status"  # the route
@@ -84,8 +84,9 @@ def _late(now: datetime) -> Iterator[Cause]:
 def _stalled(now: datetime) -> Iterator[Cause]:
     patience = timedelta(minutes=settings.ALERT_NO_PROGRESS_MIN)
     for found in stalling.stalled(now, patience):
-        words = f"runs, {found.ready:,} devices are ready, and nothing has moved for more than {patience.seconds // 60}"
-        yield _cause("no_progress", found.deployment, f"{words} min")
+        limit = f"{settings.ALERT_NO_PROGRESS_MIN:g} min"
+        words = f"runs, {found.ready:,} devices are ready, and nothing has moved for more than {limit}"
+        yield _cause("no_progress", found.deployment, words)
 
 
 def _silent(now: datetime) -> Iterator[Cause]:
@@ -105,6 +106,11 @@ def _half_done(now: datetime) -> Iterator[Cause]:
         yield _cause("reinstall_incomplete", deployment, words)
 
 
+def _not_archived(now: datetime) -> Iterator[Cause]:
+    for trouble in cut_troubles.standing():
+        yield Cause("archive_stuck", trouble.subject, trouble.message, trouble.deployment_id)
+
+
 _LOOKS: Final[tuple[Callable[[datetime], Iterator[Cause]], ...]] = (
     _paused,
     _webhook_errors,
@@ -112,4 +118,5 @@ _LOOKS: Final[tuple[Callable[[datetime], Iterator[Cause]], ...]] = (
     _stalled,
     _silent,
     _half_done,
+    _not_archived,
 )

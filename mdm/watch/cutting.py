@@ -3,6 +3,7 @@
 Portion by portion: what is there is held against its seals, written to a file, signed for by an anchor, and only then
 cut, in batches that end where a seal ends. So each seal's events of a deployment are all there or all gone. Whatever is
 interrupted is taken up again: a file without its anchor is written anew, an anchor whose events are still there is cut.
+What cannot go on stays in the log, and is told (watch.cut_troubles).
 """
 
 import logging
@@ -14,17 +15,18 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import Error, connection, transaction
 from django.utils import timezone
 
 from deployments.models import Deployment
 from deployments.rules.states import TERMINAL
 from mdm import audit
 from mdm.people import SYSTEM
-from mdm.watch import archive
+from mdm.watch import archive, cut_troubles
 from mdm.watch.archive import Portion, Written
+from mdm.watch.cut_troubles import ARCHIVE, DATABASE, Trouble
 from mdm.watch.models import AuditCut, AuditSeal
-from mdm.watch.seal_check import differing
+from mdm.watch.seal_check import differing, unproven
 from mdm.watch.seal_text import DEPLOYMENTS, FIRST
 from mdm.watch.sealing_keys import all_keys
 
@@ -60,16 +62,33 @@ _UNFINISHED: Final = """SELECT c.* FROM audit_cut c WHERE c.deployment_id <> ALL
 
 @dataclass
 class Done:
-    """`rows` are gone from the log; `troubles`: a sentence for each deployment that was left as it is."""
+    """`rows` are gone from the log; `troubles`: why deployments were left as they are. `whole`: nothing is left to look
+    at; `went`: about what a run that was not whole knows that it went well."""
 
     rows: int = 0
-    troubles: list[str] = field(default_factory=list)
+    troubles: list[Trouble] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
+    whole: bool = False
+    went: set[str] = field(default_factory=set)
 
-    def refuse(self, deployment_id: int, sentence: str) -> None:
-        log.error("%s", sentence)
+    def refuse(self, deployment_id: int, sentence: str, subject: str = "") -> None:
+        """Its events stay. `subject` where it is not that deployment alone."""
         self.refused.append(deployment_id)
-        self.troubles.append(sentence)
+        about = subject or _subject(deployment_id)
+        if about not in (trouble.subject for trouble in self.troubles):
+            self.stop(Trouble(about, sentence, None if subject else deployment_id))
+
+    def stop(self, trouble: Trouble) -> None:
+        log.error("%s", trouble.message)
+        self.troubles.append(trouble)
+
+
+def _subject(deployment_id: int) -> str:
+    return f"deployment {deployment_id}"
+
+
+def _key(key_id: str) -> str:
+    return f"key {key_id}"
 
 
 def count() -> int:
@@ -88,16 +107,34 @@ def run(budget_sec: float) -> Done:
     """One at a time, over all processes; ends between two batches when the time is up."""
     done, ends = Done(), time.monotonic() + budget_sec
     with _alone() as mine:
-        try:
-            while mine and settings.KEEP_EVENTS_DAYS and time.monotonic() < ends:
-                cut = _unfinished(done) or _anchored(done)
-                if cut is None:
-                    break
-                _finish(cut, done, ends)
-        except OSError as error:
-            done.troubles.append(f"The archive cannot be written, so nothing is cut: {error}")
-            log.exception("The archive cannot be written")
+        if mine:
+            cut_troubles.begin()
+            _work(done, ends)
+            cut_troubles.end(done.troubles, None if done.whole else done.went)
     return done
+
+
+def _work(done: Done, ends: float) -> None:
+    try:
+        done.whole = _all_cut(done, ends)
+    except OSError as error:
+        done.stop(Trouble(ARCHIVE, f"The archive cannot be written, so nothing is cut: {error}"))
+    except Error as error:
+        if not connection.is_usable():
+            raise
+        done.stop(Trouble(DATABASE, f"The database refuses to cut: {' '.join(str(error).split())}"))
+
+
+def _all_cut(done: Done, ends: float) -> bool:
+    """False where the time was up before everything was looked at."""
+    while settings.KEEP_EVENTS_DAYS:
+        if time.monotonic() >= ends:
+            return False
+        cut = _unfinished(done) or _anchored(done)
+        if cut is None:
+            break
+        _finish(cut, done, ends)
+    return True
 
 
 @contextmanager
@@ -127,14 +164,24 @@ def _unfinished(done: Done) -> AuditCut | None:
 def _anchored(done: Done) -> AuditCut | None:
     """The next portion in its file, with its anchor; None where nothing is due."""
     while portion := _next(done):
-        wrong = differing(DEPLOYMENTS, portion.deployment_id, portion.after_id, portion.last_id)
-        if not wrong:
-            return _anchor(portion, archive.write(portion))
-        done.refuse(
-            portion.deployment_id,
-            f"The events of deployment {portion.deployment_id} are not what seal {wrong[0]} covers; they stay.",
-        )
+        if _covered(portion, done):
+            written = archive.write(portion)
+            done.went |= {ARCHIVE, _key(portion.seal.key_id)}
+            return _anchor(portion, written)
     return None
+
+
+def _covered(portion: Portion, done: Done) -> bool:
+    """Whether its events are what our own seals cover. Else they are evidence, and stay."""
+    pk, after, last = portion.deployment_id, portion.after_id, portion.last_id
+    for sentence, unknown_key in unproven(pk, after, last):
+        about = _key(unknown_key) if unknown_key else ""
+        done.refuse(pk, f"The events of deployment {pk} stay: {sentence}.", about)
+        return False
+    for number in differing(DEPLOYMENTS, pk, after, last):
+        done.refuse(pk, f"The events of deployment {pk} are not what seal {number} covers; they stay.")
+        return False
+    return True
 
 
 def _next(done: Done) -> Portion | None:
@@ -182,8 +229,10 @@ def _finish(cut: AuditCut, done: Done, ends: float) -> None:
             f"The file {cut.file} {fault}; the events of deployment {cut.deployment_id} stay until it is back.",
         )
         return
+    done.went.add(_subject(cut.deployment_id))
     while time.monotonic() < ends:
         (gone,) = _row("SELECT cut_events(%s, %s)", [cut.number, BATCH])
+        done.went.add(DATABASE)
         done.rows += gone
         if not gone:
             break

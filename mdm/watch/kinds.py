@@ -27,6 +27,7 @@ _KINDS: Final = (
     Kind("worker_silent", "A worker is silent", calm_sec=10),
     Kind("serial_taken", "A device was refused at enrolment", stays_sec=24 * 3600),
     Kind("reinstall_incomplete", "A reinstall is not finished"),
+    Kind("archive_stuck", "Old events are not archived"),
 )
 KINDS: Final = {kind.slug: kind for kind in _KINDS}
 CHOICES: Final = [(kind.slug, kind.title) for kind in _KINDS]

@@ -139,6 +139,22 @@ class AuditCut(models.Model):
         return "\n".join(["cut", previous_mac, *map(str, (*where, *what))])
 
 
+class LastCut(models.Model):
+    """The one row of how moving old events into files went last (watch.cut_troubles)."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    begun_at = models.DateTimeField()
+    tries = models.PositiveIntegerField(help_text="How often it has begun since it last came to an end.")
+    troubles = models.JSONField(default=list, help_text="What kept events from being moved.")
+
+    class Meta:
+        db_table = "last_cut"
+        constraints: ClassVar = [models.CheckConstraint(name="last_cut_single", condition=Q(id=1))]
+
+    def __str__(self) -> str:
+        return f"cut of {self.begun_at}"
+
+
 class AlertDelivery(models.Model):
     """One message about an alert on its way through one channel (watch.deliveries)."""
 

@@ -8,8 +8,9 @@ from typing import Final
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# Addresses that carry an IPv4 address inside, which the network may unwrap behind our back: NAT64.
-_WRAPPING: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+# All of IPv6 that leads out. What lies beside it is local, nobody's, or carries an IPv4 address inside, which the
+# network may unwrap behind our back (mapped, compatible, translated, NAT64).
+_UNICAST: Final = ipaddress.ip_network("2000::/3")
 
 
 class RefusedAddressError(Exception):
@@ -30,11 +31,10 @@ def look_up(host: str, port: int, allowed: Sequence[Network]) -> str:
 def may_be_called(address: Address, allowed: Sequence[Network]) -> bool:
     if any(address in network for network in allowed):
         return True
-    if isinstance(address, ipaddress.IPv6Address) and _wraps_another(address):
+    if isinstance(address, ipaddress.IPv6Address) and (address not in _UNICAST or _wraps_another(address)):
         return False
     return address.is_global and not address.is_multicast
 
 
 def _wraps_another(address: ipaddress.IPv6Address) -> bool:
-    wrapped = address.ipv4_mapped or address.sixtofour or address.teredo
-    return bool(wrapped) or any(address in network for network in _WRAPPING)
+    return bool(address.sixtofour or address.teredo)

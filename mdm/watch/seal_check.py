@@ -4,7 +4,7 @@ One statement, read in chunks, so that seals and rows are seen at the same momen
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final
@@ -33,6 +33,11 @@ _SEALS: Final = f"""SELECT s.number, s.stream, s.after_id, s.last_id, s.rows, s.
 _DIFFERING: Final = """SELECT s.number FROM audit_seal s LEFT JOIN LATERAL ({digests}) r ON true
     WHERE s.stream = 'deployment_event' AND s.last_id > %(after)s AND s.last_id <= %(last)s
         AND r.digest IS DISTINCT FROM s.digests ->> %(deployment)s::text ORDER BY s.number"""
+_SIGNED: Final = """SELECT s.number, s.stream, s.after_id, s.last_id, s.rows, s.digests, s.sealed_at, s.key_id, s.mac,
+        COALESCE(p.mac, '')
+    FROM audit_seal s LEFT JOIN audit_seal p ON p.number = s.number - 1
+    WHERE s.stream = 'deployment_event' AND s.last_id > %(after)s AND s.last_id <= %(last)s
+        AND s.digests ? %(deployment)s::text ORDER BY s.number"""
 _OPEN: Final = "SELECT count(*) FROM {table} WHERE id > %s"
 
 
@@ -67,11 +72,8 @@ class Check:
         self.seals += 1
         self.rows += link.rows
         yield from self._order(link)
-        key = keys.get(key_id)
-        if key is None:
-            yield f"seal {link.number} was made with another key ({key_id}); name it in AUDIT_KEY"
-        elif key.mac(link.text(self._mac)) != mac:
-            yield f"seal {link.number} was changed, or the one before it"
+        if fault := _unproven(link, self._mac, mac, key_id, keys):
+            yield fault
         self._mac = mac
         yield from self._rows(link, {part: digest for *_, part, digest in rows if part is not None})
 
@@ -125,6 +127,29 @@ def differing(stream: Stream, deployment_id: int, after_id: int, last_id: int) -
     with connection.cursor() as cursor:
         cursor.execute(_DIFFERING.format(digests=digests), params)
         return [number for (number,) in cursor.fetchall()]
+
+
+def unproven(deployment_id: int, after_id: int, last_id: int) -> Iterator[tuple[str, str]]:
+    """Of the seals over the deployment's events in the range those that none of our keys has made: what is wrong, and
+    the key's id where it is an unknown one."""
+    keys = {key.id: key for key in all_keys()}
+    params = {"deployment": deployment_id, "after": after_id, "last": last_id}
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(_SIGNED, params)
+        while rows := cursor.fetchmany(CHUNK):
+            for number, stream, after, last, count, digests, sealed_at, key_id, mac, previous_mac in rows:
+                link = Link(number, stream, after, last, count, _loaded(digests), sealed_at)
+                if fault := _unproven(link, previous_mac, mac, key_id, keys):
+                    yield fault, "" if key_id in keys else key_id
+
+
+def _unproven(link: Link, previous_mac: str, mac: str, key_id: str, keys: Mapping[str, SealingKey]) -> str:
+    key = keys.get(key_id)
+    if key is None:
+        return f"seal {link.number} was made with another key ({key_id}); name it in AUDIT_KEY"
+    if key.mac(link.text(previous_mac)) != mac:
+        return f"seal {link.number} was changed, or the one before it"
+    return ""
 
 
 def _loaded(digests: Any) -> dict[str, str]:

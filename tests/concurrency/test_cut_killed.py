@@ -1,6 +1,7 @@
 """`kill -9` while old events are moved into files: nothing is lost, nothing is there twice, the next run goes on."""
 
 import os
+import resource
 from collections.abc import Callable
 from functools import partial
 from io import StringIO
@@ -11,8 +12,8 @@ import pytest
 from django.core.management import call_command
 
 from deployments.models import Deployment
-from mdm.watch import archive, cutting
-from mdm.watch.models import AuditCut
+from mdm.watch import archive, cutting, rounds
+from mdm.watch.models import Alert, AuditCut
 from tests.concurrency.processes import Child, Gate, dies_after, patch
 from tests.watch.old_log import events, old, seal
 
@@ -87,6 +88,23 @@ def test_killed(point: str, first: Deployment, own_folder: Path) -> None:
     assert {file.name for file in own_folder.iterdir()} == set(
         AuditCut.objects.values_list("file", flat=True)
     )
+
+
+def test_on_a_full_disk_nothing_is_cut_and_nothing_left_behind(first: Deployment, own_folder: Path) -> None:
+    def writes_no_more(_: Gate) -> list[str]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # bytes
+        return [trouble.subject for trouble in cutting.run(60).troubles]
+
+    rows = events(first)
+    with Child(writes_no_more) as child:
+        assert child.result() == ["archive"]
+    assert (events(first), AuditCut.objects.count(), list(own_folder.iterdir())) == (rows, 0, [])
+    rounds.watch()
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.state, "File too large" in alert.message) == ("archive_stuck", "open", True)
+    assert cutting.run(60).rows == rows
+    rounds.watch()
+    assert Alert.objects.get().state == "resolved"
 
 
 def test_of_two_that_cut_at_once_one_does(first: Deployment) -> None:

@@ -22,7 +22,7 @@ from mdm import audit
 from mdm.models import ApiToken, Counter, RecentCount, Throttle, WorkerBeat
 from mdm.people import SYSTEM
 from mdm.watch.kinds import KINDS
-from mdm.watch.models import Alert, AlertDelivery, AuditCut, AuditSeal, Reading
+from mdm.watch.models import Alert, AlertDelivery, AuditCut, AuditSeal, LastCut, Reading
 from tests.deployments import scene
 
 # From least to most; "nobody" is a member of staff in no group, NEVER is more than anybody.
@@ -88,6 +88,7 @@ def rows() -> dict[str, Any]:
     alert = Alert.objects.create(kind=next(iter(KINDS)), message="said", deployment=deployment)
     AlertDelivery.objects.create(alert=alert, event="opened", channel="email")
     Reading.objects.get_or_create(defaults={"taken_at": timezone.now()})
+    LastCut.objects.get_or_create(defaults={"begun_at": timezone.now(), "tries": 0})
     AuditSeal.objects.create(
         number=1, stream="x", after_id=0, last_id=1, rows=1, digests=[], sealed_at=timezone.now()
     )

@@ -1,7 +1,7 @@
 """Doors and permissions: every address there is, each kind of person, device and token before it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,18 +14,26 @@ from django.test import Client
 from django.utils import timezone
 
 from agent_api.openapi import document
+from apks import allowlist
 from apks.dummy_apk import SigningKey, dummy_apk
-from deployments.models import DeploymentEvent, FleetSwitch
+from apks.models import Apk
+from deployments import tick
+from deployments.models import Deployment, DeploymentEvent, DryRun, FleetSwitch
+from deployments.operations import lifecycle
 from devices.models import Device
 from mdm.api import api
 from mdm.models import ApiToken, AuditEvent
+from mdm.people import SYSTEM
 from mdm.throttle import BAD_TOKENS
 from tests.calls import Caller, Reply, check_form
 from tests.deployments import scene
+from tests.deployments import test_pages_deploy as deploy_page
+from tests.deployments.test_rollback import rebuilt, tripped
 from tests.factories import api_token, device_token, enrollment_token, member
 from tests.mdm.door_table import ACTS, AGENTS, OPEN, PAGES, RECORDS, V1, V1_ACTS, Records
 from tests.mdm.doors import (
     NOBODY,
+    OPERATOR,
     ROLES,
     Door,
     address,
@@ -152,26 +160,99 @@ def _ready(turn: str | None) -> str:
     return str(FleetSwitch.objects.get().changed_at.isoformat())
 
 
+def _paused(found: dict[str, Any], settings: Any) -> None:
+    lifecycle.pause(SYSTEM, found["deployment"].pk)
+
+
+def _waits_for_approval(found: dict[str, Any], settings: Any) -> None:
+    settings.APPROVAL_ABOVE = 1
+    found["deployment"] = scene.start(scene.devices(2))
+
+
+def _ended_with_a_failure(found: dict[str, Any], settings: Any) -> None:
+    (device,) = scene.devices(1)
+    found["deployment"] = deployment = scene.start([device])
+    assert scene.beat(device)
+    scene.report(deployment, device, "failed", error_code="apk_invalid")
+    tick.advance(deployment.pk)
+
+
+def _may_be_rolled_back(found: dict[str, Any], settings: Any) -> None:
+    rebuilt()
+    found["deployment"] = tripped(scene.devices(4), installed=2)
+
+
+def _retired(found: dict[str, Any], settings: Any) -> None:
+    Device.objects.filter(pk=found["device"].pk).update(status="retired", retired_at=timezone.now())
+
+
+def _unpinned(found: dict[str, Any], settings: Any) -> None:
+    Apk.objects.update(signer_sha256="")
+
+
+def _unmanaged(found: dict[str, Any], settings: Any) -> None:
+    allowlist.unmanage_package(SYSTEM, found["apk"].package_name)
+
+
+# What makes an act possible, where the rows as they are do not.
+POSSIBLE: dict[str, Callable[[dict[str, Any], Any], None]] = {
+    "deployments_deployment_explain": _paused,
+    "deployments_deployment_resume": _paused,
+    "deployments_deployment_approve": _waits_for_approval,
+    "deployments_deployment_retry": _ended_with_a_failure,
+    "deployments_deployment_rollback": _may_be_rolled_back,
+    "devices_device_activate": _retired,
+    "apks_apk_manage": _unmanaged,
+    "apks_apkversion_add": _unpinned,
+}
+
+
 @pytest.mark.parametrize(
     ("name", "body", "least"), ACTS, ids=[f"{name}-{body.get('turn', '')}" for name, body, _ in ACTS]
 )
 def test_an_act_is_done_for_whom_it_may_and_for_nobody_else(
-    name: str, body: dict[str, str], least: int
+    name: str, body: dict[str, str], least: int, found: dict[str, Any], settings: Any
 ) -> None:
-    where = address(DOORS[name], rows())
+    if name in POSSIBLE:
+        POSSIBLE[name](found, settings)
+    where = address(DOORS[name], found)
     changed_at = _ready(body.get("turn"))
-    sent = {key: text.replace("$changed_at", changed_at) for key, text in body.items()}
     did = []
     for rank, role in enumerate(ROLES):
         client = Client()
         client.cookies["sessionid"] = session_of(role)
         with transaction.atomic():
             before = _lines()
-            client.post(where, sent)
+            client.post(where, {key: _filled(text, changed_at) for key, text in body.items()})
             if _lines() > before:
                 did.append(rank)
             transaction.set_rollback(True)
     assert did == [rank for rank in range(len(ROLES)) if rank >= least]
+
+
+def _filled(text: str, changed_at: str) -> Any:
+    if text == "$upload":
+        return SimpleUploadedFile("new.apk", APK)
+    return text.replace("$changed_at", changed_at)
+
+
+def test_the_page_starts_for_whom_it_may_and_for_nobody_else(found: dict[str, Any]) -> None:
+    """The dry run before it is everybody's who may look."""
+    version = scene.version(900)
+    started = []
+    for role in ROLES:
+        client = Client()
+        client.cookies["sessionid"] = session_of(role)
+        with transaction.atomic():
+            before = Deployment.objects.count()
+            deploy_page.ask(client, version)
+            run = DryRun.objects.order_by("pk").last()
+            assert run is not None
+            deploy_page.ask(client, version, "start", dry_run_id=run.pk)
+            if Deployment.objects.count() > before:
+                started.append(role)
+            transaction.set_rollback(True)
+    assert started == list(ROLES[OPERATOR:])
 
 
 # --- /v1, operators --------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from deployments.operations import lifecycle
 from mdm import audit
 from mdm.people import SYSTEM
 from mdm.watch import cutting, rounds, sealing
-from mdm.watch.models import AuditCut, AuditSeal
+from mdm.watch.models import Alert, AuditCut, AuditSeal
 from mdm.watch.seal_check import Check
 from tests.deployments import scene
 from tests.watch import old_log
@@ -133,6 +133,25 @@ def test_a_role_that_was_not_granted_it_may_not_call_the_function(role: str) -> 
     _run(f"REVOKE EXECUTE ON FUNCTION cut_events(bigint, integer) FROM {role}")
     with acting_as(role), pytest.raises(Error, match="permission denied for function cut_events"):
         _run("SELECT cut_events(1, 1000)")
+
+
+def test_that_it_may_not_is_told_until_it_may(role: str, settings: Any, tmp_path: Path) -> None:
+    settings.KEEP_EVENTS_DAYS, settings.AUDIT_ARCHIVE_DIR = 90, tmp_path / "archive"
+    first = old_log.old()
+    old_log.seal()
+    _grant(role)
+    _run(f"REVOKE EXECUTE ON FUNCTION cut_events(bigint, integer) FROM {role}")
+    with acting_as(role):
+        assert cutting.run(60).rows == 0
+        rounds.watch()
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.subject, alert.state) == ("archive_stuck", "database", "open")
+    assert "permission denied for function cut_events" in alert.message
+    _grant(role)
+    with acting_as(role):
+        assert cutting.run(60).rows > 0
+        rounds.watch()
+    assert (Alert.objects.get().state, old_log.events(first)) == ("resolved", 0)
 
 
 def test_a_table_of_its_own_does_not_stand_in_for_the_anchors(role: str) -> None:

@@ -128,7 +128,9 @@ def test_the_chain_goes_on_after_a_cut_and_is_cut_again() -> None:
     assert "not what was sealed" in refused(), "the negative control: moved back behind its seal"
     done = cutting.run(60)
     assert (done.rows, events(first)) == (0, 1)
-    assert "are not what seal" in done.troubles[0], "what its seal does not cover is not laundered by a cut"
+    assert "are not what seal" in done.troubles[0].message, (
+        "what its seal does not cover is not laundered by a cut"
+    )
     assert rows > 0
 
 
@@ -229,7 +231,7 @@ def test_an_archive_that_cannot_be_written_keeps_everything(settings: Any, tmp_p
     settings.AUDIT_ARCHIVE_DIR = tmp_path / "file" / "folder"
     done = cutting.run(60)
     assert (done.rows, AuditCut.objects.count(), events(first) > 0) == (0, 0, True)
-    assert "cannot be written" in done.troubles[0]
+    assert "cannot be written" in done.troubles[0].message
     with pytest.raises(CommandError, match="cannot be written"):
         call_command("retention", stdout=StringIO())
 
@@ -404,7 +406,7 @@ def test_a_file_that_is_lost_before_the_cut_stops_it(
     file.unlink()
     done = cutting.run(60)
     assert (events(first), events(other), done.rows > 0) == (kept, 0, True), "nobody else waits for it"
-    assert "stay until it is back" in done.troubles[0]
+    assert "stay until it is back" in done.troubles[0].message
     file.write_bytes(content)
     assert cut() == kept
     assert "Rebuilt from the archive: 2 deployments" in verify()

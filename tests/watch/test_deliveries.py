@@ -251,6 +251,10 @@ def test_a_far_end_that_hangs_keeps_neither_the_watch_nor_the_mails(
         ("::ffff:93.184.216.34", False),
         ("2002:7f00:1::", False),
         ("64:ff9b::7f00:1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("::7f00:1", False),
+        ("::ffff:0:7f00:1", False),
+        ("fec0::1", False),
         ("2001:0:7f00:1::", False),
     ],
 )

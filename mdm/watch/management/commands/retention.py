@@ -27,7 +27,7 @@ class Command(BaseCommand):
         done = cutting.run(budget_sec=float("inf"))
         self.stdout.write(f"{done.rows:>12,}  {cutting.WORDS}")
         if done.troubles:
-            raise CommandError("\n".join(done.troubles))
+            raise CommandError("\n".join(trouble.message for trouble in done.troubles))
 
 
 def _removed() -> Iterator[tuple[str, int]]:
