@@ -1,11 +1,12 @@
 """The folder in which artifacts lie, behind Django's storage interface so that S3 can take its place."""
 
-import os
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
 from django.core.files.storage import FileSystemStorage
+
+from mdm import whole_files
 
 
 class AtomicFileStorage(FileSystemStorage):
@@ -22,20 +23,9 @@ class AtomicFileStorage(FileSystemStorage):
             with fresh.open("xb") as file:
                 for chunk in content.chunks():  # type: ignore[attr-defined]  # save() hands over a File
                     file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
+                whole_files.sync(file)
             fresh.chmod(0o640)
-            fresh.replace(target)
+            whole_files.put_in_place(fresh, target)
         finally:
             fresh.unlink(missing_ok=True)
-        _sync_folder(target.parent)
         return name
-
-
-def _sync_folder(folder: Path) -> None:
-    """A rename survives a power cut only once its folder was written."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

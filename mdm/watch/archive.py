@@ -5,7 +5,6 @@ finds a name finds the whole content, and no other content ever takes its place.
 """
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import IO, Any, Final
 from django.conf import settings
 from django.db import connection
 
+from mdm import whole_files
 from mdm.watch.models import AuditCut, AuditSeal
 
 BLOCK: Final = 1 << 18  # bytes
@@ -68,8 +68,7 @@ def write(portion: Portion) -> Written:
             Path(draft.name).unlink(missing_ok=True)
             raise
     name = f"deployment-{portion.deployment_id}-to-{portion.last_id}-{sha256[:12]}.jsonl"
-    Path(draft.name).replace(folder() / name)
-    _sync(folder())
+    whole_files.put_in_place(Path(draft.name), folder() / name)
     return Written(name, size, sha256)
 
 
@@ -80,8 +79,7 @@ def _copy(portion: Portion, draft: IO[bytes]) -> tuple[int, str]:
         draft.write(block)
         digest.update(block)
         size += len(block)
-    draft.flush()
-    os.fsync(draft.fileno())
+    whole_files.sync(draft)
     return size, digest.hexdigest()
 
 
@@ -92,15 +90,6 @@ def _lines(portion: Portion) -> Iterator[bytes]:
         with copying.copy(_LINES, params) as rows:
             for block in rows:
                 yield bytes(block)
-
-
-def _sync(directory: Path) -> None:
-    """So that the name outlives a power cut, too."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def fault(cut: AuditCut, where: Path) -> str:

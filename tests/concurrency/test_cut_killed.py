@@ -12,6 +12,7 @@ import pytest
 from django.core.management import call_command
 
 from deployments.models import Deployment
+from mdm import whole_files
 from mdm.watch import archive, cutting, rounds
 from mdm.watch.models import Alert, AuditCut
 from tests.concurrency.processes import Child, Gate, dies_after, patch
@@ -23,7 +24,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "before the file": partial(dies_after, cutting, "_next"),
     "in the file": partial(dies_after, archive, "_lines"),
     "before its name": partial(dies_after, os, "fsync"),
-    "with its name, before it is on the disk": partial(dies_after, archive, "_sync"),
+    "with its name, before it is on the disk": partial(dies_after, whole_files, "put_in_place"),
     "before the anchor": partial(dies_after, archive, "write"),
     "in the anchor's transaction": partial(dies_after, cutting.audit, "record"),
     "with the anchor": partial(dies_after, cutting, "_anchor"),
