@@ -9,27 +9,12 @@ from django.utils import timezone
 
 from apks.models import Apk, ApkVersion
 from apks.signals import package_unmanaged, version_withdrawn, withdrawal_begins
-from deployments import audit
-from deployments.engine import bell, moves, reports
+from deployments.engine import bell, ending, moves, reports
 from deployments.locking import SWITCH_LOCK, TAKE_SWITCH
 from deployments.models import Deployment, DeploymentTask
 from deployments.rules.states import DeploymentStatus, PausedReason
 from devices.signals import device_re_enrolled, device_retired
 from mdm.people import Actor
-
-_RETIRE = f"""WITH before AS MATERIALIZED (SELECT id, status, attempt, phase FROM deployment_task
-    WHERE device_id = %(device_id)s AND (status IN ('queued', 'throttled', 'waiting_window', 'sending', 'installing')
-        OR status = 'skipped' AND next_run_at IS NOT NULL) FOR UPDATE),
-changed AS (UPDATE deployment_task t SET status = 'skipped', reason = 'device_retired', phase = '', progress = NULL,
-        next_run_at = NULL, finished_at = %(now)s, updated_at = %(now)s,
-        in_flight_until = CASE WHEN b.phase = 'verifying' THEN NULL ELSE t.in_flight_until END
-    FROM before b WHERE t.id = b.id
-    RETURNING t.deployment_id, t.device_id, jsonb_build_object('task', t.id, 'after', 'ended',
-        'reason', 'device_retired', 'before', CASE WHEN b.status IN ('queued', 'throttled', 'waiting_window')
-            THEN 'waiting' ELSE b.status END) AS meta),
-closed AS (UPDATE deployment_attempt a SET finished_at = %(now)s, outcome = 'canceled', error_code = 'device_retired'
-    FROM before b WHERE b.phase = 'verifying' AND a.task_id = b.id AND a.number = b.attempt)
-{audit.LOG_CHANGED}"""
 
 
 @receiver(withdrawal_begins)
@@ -70,16 +55,7 @@ def end_attempt(sender: object, device_id: int, **kwargs: Any) -> None:
 
 @receiver(device_retired)
 def end_tasks(sender: object, device_id: int, actor: Actor, **kwargs: Any) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _RETIRE,
-            {
-                "device_id": device_id,
-                "now": timezone.now(),
-                "event": "The device was retired",
-                **audit.signed(actor),
-            },
-        )
+    ending.end_tasks_of_device(device_id, actor, timezone.now())
     caught = DeploymentTask.objects.filter(
         device_id=device_id, status="skipped", in_flight_until__isnull=False
     )

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from apks.models import ApkVersion
 from deployments import audit
-from deployments.engine import bell, gates, moves, planner
+from deployments.engine import bell, ending, gates, moves, planner
 from deployments.locking import SHARE_SWITCH, SWITCH_LOCK, Locked, locked
 from deployments.models import (
     Deployment,
@@ -38,20 +38,6 @@ from mdm.people import Actor
 from mdm.problems import Conflict, Forbidden, Invalid
 
 REMEMBERED_FOR: Final = timedelta(hours=24)
-
-_CANCEL: Final = f"""WITH before AS MATERIALIZED (SELECT id, status, attempt, phase FROM deployment_task
-    WHERE deployment_id = %(id)s AND (status IN ('queued', 'throttled', 'waiting_window', 'sending', 'installing')
-        OR status = 'skipped' AND next_run_at IS NOT NULL) FOR UPDATE),
-changed AS (UPDATE deployment_task t SET status = 'skipped', reason = 'canceled', phase = '', progress = NULL,
-        next_run_at = NULL, finished_at = %(now)s, updated_at = %(now)s,
-        in_flight_until = CASE WHEN b.phase = 'verifying' THEN NULL ELSE t.in_flight_until END
-    FROM before b WHERE t.id = b.id
-    RETURNING t.deployment_id, t.device_id, jsonb_build_object('task', t.id, 'after', 'ended',
-        'reason', 'canceled', 'before', CASE WHEN b.status IN ('queued', 'throttled', 'waiting_window')
-            THEN 'waiting' ELSE b.status END) AS meta),
-closed AS (UPDATE deployment_attempt a SET finished_at = %(now)s, outcome = 'canceled', error_code = 'canceled'
-    FROM before b WHERE b.phase = 'verifying' AND a.task_id = b.id AND a.number = b.attempt)
-{audit.LOG_CHANGED}"""
 
 # Time spent stopped does not count against any deadline, be it set before the stop or by a report during it.
 _SHIFT: Final = """UPDATE deployment_task SET
@@ -153,10 +139,18 @@ def _may_start() -> bool:
 
 def check_switch(switch: FleetSwitch) -> None:
     """Forbidden while the flag is off, Conflict while the kill switch is on."""
+    _check_flag(switch)
+    _check_kill_switch(switch)
+
+
+def _check_flag(switch: FleetSwitch) -> None:
     if not switch.deployments_enabled:
         raise Forbidden("Deployments are switched off (deployments.enabled).", slug="flag_off")
+
+
+def _check_kill_switch(switch: FleetSwitch, **extra: str) -> None:
     if switch.kill_switch:
-        raise Conflict("The kill switch is on.", slug="kill_switch")
+        raise Conflict("The kill switch is on.", slug="kill_switch", extra=extra)
 
 
 def _check_target(run: DryRun | None, version_id: int, target: Target, package: str) -> None:
@@ -177,6 +171,7 @@ def _check_target(run: DryRun | None, version_id: int, target: Target, package: 
 
 
 def pause(actor: Actor, deployment_id: int, *, reason: str = "", expected_status: str | None = None) -> None:
+    """Nothing new is claimed once this returns; what is in flight finishes. Forbidden, NotFound, Conflict."""
     actor.require("deployments.operate_deployment")
     with locked(deployment_id) as held:
         deployment = held.deployment
@@ -254,10 +249,8 @@ def _check_resumable(held: Locked, reason: str) -> None:
         raise Conflict(
             "The version was withdrawn: cancel the deployment.", slug="version_withdrawn", extra=status
         )
-    if switch.kill_switch:
-        raise Conflict("The kill switch is on.", slug="kill_switch", extra=status)
-    if not switch.deployments_enabled:
-        raise Forbidden("Deployments are switched off (deployments.enabled).", slug="flag_off")
+    _check_kill_switch(switch, **status)
+    _check_flag(switch)
     if not deployment.apk.managed:
         raise Conflict("The package is not on the allowlist.", slug="not_managed", extra=status)
     if deployment.paused_reason in GATE_STOPS and not reason.strip():
@@ -306,13 +299,8 @@ def cancel_held(actor: Actor, deployment: Deployment, reason: str) -> None:
         killed_by=actor.user,
         killed_reason=reason,
     )
-    _cancel_tasks(deployment.pk, now, actor)
+    ending.end_tasks_of_deployment(deployment.pk, actor, now)
     transaction.on_commit(lambda: bell.tell_to_stop(deployment.pk))
-
-
-def _cancel_tasks(deployment_id: int, now: datetime, actor: Actor) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(_CANCEL, {"id": deployment_id, "now": now, "event": "Canceled", **audit.signed(actor)})
 
 
 def change_pace(
@@ -354,6 +342,7 @@ def _check_options(options: dict[str, Any]) -> None:
 
 
 def check_expected(deployment: Deployment, expected_status: str | None) -> None:
+    """Conflict where the state is no longer the one that the person saw; it says who moved it."""
     if expected_status is not None and expected_status != deployment.status:
         moved = movers.that_moved(deployment)
         how = f" {wording.since(moved.at, timezone.now())} ago by {moved.by}" if moved else ""

@@ -14,6 +14,7 @@ from deployments.engine import (
     bell,
     commands,
     dispatch,
+    ending,
     measures,
     moves,
     planner,
@@ -315,7 +316,7 @@ def test_a_gate_is_killed_while_it_pauses() -> None:
 
 CANCEL_DIES: dict[str, tuple[Patch, bool]] = {
     "with the status moved": (lambda: dies_after(moves, "move"), False),
-    "with the tasks ended, before the commit": (lambda: dies_after(lifecycle, "_cancel_tasks"), False),
+    "with the tasks ended, before the commit": (lambda: dies_after(ending, "end_tasks_of_deployment"), False),
     "after the commit, before devices are told": (lambda: patch(bell, "tell_to_stop", die), True),
 }
 
