@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from apks import allowlist, publishing
 from apks.models import Apk, ApkArtifact, ApkVersion
-from mdm.admin_site import Act, RecordAdmin, act_page, found, person, shown_as, time_html
+from mdm.admin_site import Act, CarryOut, RecordAdmin, act_page, found, person, shown_as, time_as, time_html
 
 
 class PackageForm(forms.Form):
@@ -33,6 +33,7 @@ class ApkAdmin(RecordAdmin):
     search_fields = ("package_name", "display_name")
     fields = ("package_name", "display_name", "on_allowlist", "signer_sha256", "created")
     readonly_fields = fields
+    created = time_as("Created", "created_at")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("apks.manage_apk")
@@ -48,10 +49,6 @@ class ApkAdmin(RecordAdmin):
     @admin.display(description="Signer")
     def signer(self, apk: Apk) -> str:
         return f"{apk.signer_sha256[:16]}…" if apk.signer_sha256 else "pinned by the first upload"
-
-    @admin.display(description="Created")
-    def created(self, apk: Apk) -> SafeString:
-        return time_html(apk.created_at)
 
     @admin.display(description="Change")
     def change(self, apk: Apk) -> SafeString:
@@ -106,7 +103,13 @@ class ApkAdmin(RecordAdmin):
         return self._page(request, title, "Take off the allowlist", carry_out, lines, danger=True)
 
     def _page(
-        self, request: HttpRequest, title: str, button: str, carry_out: Any, lines: list[str], **more: Any
+        self,
+        request: HttpRequest,
+        title: str,
+        button: str,
+        carry_out: CarryOut,
+        lines: list[str],
+        **more: Any,
     ) -> HttpResponse:
         back = reverse("admin:apks_apk_changelist")
         act = Act(title, button, back, "apks.manage_apk", carry_out, lines, **more)

@@ -40,7 +40,7 @@ from deployments.pages import (
 from deployments.pages.version_list import deploy_column, devices_column
 from deployments.reading import summary
 from deployments.templatetags.nx import progress_bar
-from mdm.admin_site import RecordAdmin, person, time_html
+from mdm.admin_site import RecordAdmin, person, time_as
 
 # The queue is a doorbell; what it works on is in our own tables, and its pages invite to edit it.
 admin.site.unregister([Failure, OrmQ, Schedule, Success])
@@ -94,6 +94,8 @@ class DeploymentAdmin(RecordAdmin):
     list_filter = ("status", "paused_reason", "apk")
     list_select_related = ("to_version__apk", "created_by", "target")
     search_fields = ("=id", "apk__package_name", "to_version__version_name", "created_by__username")
+    created = time_as("Created", "created_at", sortable=True)
+    finished = time_as("Finished", "finished_at", missing="–", sortable=True)
 
     def get_changelist(self, request: HttpRequest, **_: Any) -> type[ChangeList]:
         return CountedList
@@ -118,14 +120,6 @@ class DeploymentAdmin(RecordAdmin):
             f"{counts['total']:,}",
             f"{counts['failed']:,}",
         )
-
-    @admin.display(description="Created", ordering="created_at")
-    def created(self, deployment: Deployment) -> SafeString:
-        return time_html(deployment.created_at)
-
-    @admin.display(description="Finished", ordering="finished_at")
-    def finished(self, deployment: Deployment) -> SafeString:
-        return time_html(deployment.finished_at, missing="–")
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         """The details page is the page of a deployment."""
@@ -224,10 +218,7 @@ class DeploymentTaskAdmin(RecordAdmin):
     search_fields = ("=deployment__id", "=device__serial")
     search_help_text = "Number of the deployment, or the whole serial."
     ordering = ("-id",)
-
-    @admin.display(description="Updated")
-    def updated(self, task: DeploymentTask) -> SafeString:
-        return time_html(task.updated_at)
+    updated = time_as("Updated", "updated_at")
 
 
 @admin.register(DeploymentAttempt)
@@ -247,14 +238,8 @@ class DeploymentAttemptAdmin(RecordAdmin):
     search_fields = ("=deployment__id", "=device__serial")
     search_help_text = "Number of the deployment, or the whole serial."
     ordering = ("-id",)
-
-    @admin.display(description="Sent")
-    def sent(self, attempt: DeploymentAttempt) -> SafeString:
-        return time_html(attempt.sent_at)
-
-    @admin.display(description="Finished")
-    def finished(self, attempt: DeploymentAttempt) -> SafeString:
-        return time_html(attempt.finished_at, missing="not yet")
+    sent = time_as("Sent", "sent_at")
+    finished = time_as("Finished", "finished_at", missing="not yet")
 
 
 @admin.register(DeploymentEvent)
@@ -268,10 +253,7 @@ class DeploymentEventAdmin(RecordAdmin):
     ordering = ("-id",)
     fields = ("at", "deployment", "device", "level", "actor", "message", "details")
     readonly_fields = fields
-
-    @admin.display(description="When")
-    def at(self, event: DeploymentEvent) -> SafeString:
-        return time_html(event.created_at)
+    at = time_as("When", "created_at")
 
     @admin.display(description="Details")
     def details(self, event: DeploymentEvent) -> SafeString:
@@ -283,14 +265,8 @@ class DryRunAdmin(RecordAdmin):
     list_display = ("id", "apk_version", "created_by", "resolved", "created", "expires")
     list_select_related = ("apk_version__apk", "created_by")
     ordering = ("-id",)
-
-    @admin.display(description="Made")
-    def created(self, run: DryRun) -> SafeString:
-        return time_html(run.created_at)
-
-    @admin.display(description="Expires")
-    def expires(self, run: DryRun) -> SafeString:
-        return time_html(run.expires_at)
+    created = time_as("Made", "created_at")
+    expires = time_as("Expires", "expires_at")
 
 
 @admin.register(DryRunDevice)
@@ -304,30 +280,18 @@ class DryRunDeviceAdmin(RecordAdmin):
 @admin.register(DeploymentBell)
 class DeploymentBellAdmin(RecordAdmin):
     list_display = ("deployment_id", "rung")
-
-    @admin.display(description="Rung")
-    def rung(self, bell: DeploymentBell) -> SafeString:
-        return time_html(bell.rung_at)
+    rung = time_as("Rung", "rung_at")
 
 
 @admin.register(DeploymentNumbers)
 class DeploymentNumbersAdmin(RecordAdmin):
     list_display = ("deployment_id", "state", "counted", "took", "looked_at")
-
-    @admin.display(description="Counted")
-    def counted(self, numbers: DeploymentNumbers) -> SafeString:
-        return time_html(numbers.as_of)
-
-    @admin.display(description="Looked at")
-    def looked_at(self, numbers: DeploymentNumbers) -> SafeString:
-        return time_html(numbers.wanted_at)
+    counted = time_as("Counted", "as_of")
+    looked_at = time_as("Looked at", "wanted_at")
 
 
 @admin.register(StartRequest)
 class StartRequestAdmin(RecordAdmin):
     list_display = ("user", "key", "deployment_id", "at")
     list_select_related = ("user",)
-
-    @admin.display(description="When")
-    def at(self, asked: StartRequest) -> SafeString:
-        return time_html(asked.created_at)
+    at = time_as("When", "created_at")

@@ -20,7 +20,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from mdm import api_tokens, audit
-from mdm.admin_site import Act, BaseAdmin, RecordAdmin, UtcField, act_page, person, time_html
+from mdm.admin_site import Act, BaseAdmin, RecordAdmin, UtcField, act_page, person, time_as, time_html
 from mdm.models import ApiToken, AuditEvent, Counter, RecentCount, Throttle, WorkerBeat
 from mdm.throttle import SAME_TOKEN
 
@@ -83,6 +83,9 @@ class ApiTokenAdmin(RecordAdmin):
     search_fields = ("name", "user__username")
     fields = ("name", "user", "read_only", "created", "expires", "last_used", "state")
     readonly_fields = fields
+    created = time_as("Created", "created_at", sortable=True)
+    expires = time_as("Expires", "expires_at", sortable=True)
+    last_used = time_as("Last used", "last_used_at", sortable=True)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return request.user.is_staff
@@ -104,18 +107,6 @@ class ApiTokenAdmin(RecordAdmin):
         if not token.user.is_active:
             return "void: the user is inactive"
         return "expired" if token.expires_at and token.expires_at <= timezone.now() else "valid"
-
-    @admin.display(description="Created", ordering="created_at")
-    def created(self, token: ApiToken) -> SafeString:
-        return time_html(token.created_at)
-
-    @admin.display(description="Expires", ordering="expires_at")
-    def expires(self, token: ApiToken) -> SafeString:
-        return time_html(token.expires_at)
-
-    @admin.display(description="Last used", ordering="last_used_at")
-    def last_used(self, token: ApiToken) -> SafeString:
-        return time_html(token.last_used_at)
 
     @admin.display(description="Revoke")
     def revoke(self, token: ApiToken) -> str | SafeString:
@@ -217,10 +208,7 @@ class AuditEventAdmin(RecordAdmin):
     fields = ("at", "actor", "action", "subject", "level", "message", "details")
     readonly_fields = fields
     sortable_by: ClassVar[tuple[str, ...]] = ()
-
-    @admin.display(description="When")
-    def at(self, event: AuditEvent) -> SafeString:
-        return time_html(event.created_at)
+    at = time_as("When", "created_at")
 
     @admin.display(description="About")
     def subject(self, event: AuditEvent) -> str:
@@ -236,23 +224,17 @@ class WorkerBeatAdmin(RecordAdmin):
     list_display = ("name", "part", "at")
     readonly_fields = ("at",)
     fields = ("name", "part", "at")
-
-    @admin.display(description="Last proof of work", ordering="beat_at")
-    def at(self, beat: WorkerBeat) -> SafeString:
-        return time_html(beat.beat_at)
+    at = time_as("Last proof of work", "beat_at", sortable=True)
 
 
 @admin.register(Throttle)
 class ThrottleAdmin(RecordAdmin):
     list_display = ("scope", "key", "until")
     fields = readonly_fields = ("scope", "key", "until")
+    until = time_as("Some failures count until", "empty_at", sortable=True)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Throttle]:
         return super().get_queryset(request).exclude(scope=SAME_TOKEN.scope)
-
-    @admin.display(description="Some failures count until", ordering="empty_at")
-    def until(self, throttle: Throttle) -> SafeString:
-        return time_html(throttle.empty_at)
 
 
 @admin.register(Counter)
@@ -266,7 +248,4 @@ class RecentCountAdmin(RecordAdmin):
     list_display = ("name", "labels", "at", "count")
     fields = ("name", "labels", "at", "count")
     readonly_fields = ("at",)
-
-    @admin.display(description="Ten seconds from")
-    def at(self, count: RecentCount) -> SafeString:
-        return time_html(count.slot)
+    at = time_as("Ten seconds from", "slot")

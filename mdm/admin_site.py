@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 else:
     BaseAdmin = admin.ModelAdmin
 
+# Gets what was typed, cleaned; returns the sentence of success, or the answer itself.
+CarryOut: TypeAlias = Callable[[Mapping[str, Any]], str | HttpResponse]
 COUNTED_TO: Final = 10_000
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
@@ -77,6 +79,16 @@ def shown_as(label: str, name: str) -> Any:
         return "–" if words in (None, "") else words
 
     return value
+
+
+def time_as(label: str, name: str, *, missing: str = "never", sortable: bool = False) -> Any:
+    """A column of instants under the words that people know it by; `missing` stands where there is none."""
+
+    @admin.display(description=label, ordering=name if sortable else None)
+    def moment(_: BaseAdmin, row: models.Model) -> SafeString:
+        return time_html(getattr(row, name), missing)
+
+    return moment
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
@@ -167,15 +179,14 @@ def add_problem(form: Form, problem: Problem) -> None:
 class Act:
     """One thing a person does on a page of its own: it says what will happen, asks what is needed, does it.
 
-    `carry_out` gets the cleaned data and returns the sentence of success, or the answer itself. `shown` makes the
-    answer to a dialog out of that sentence; without it the page below is loaded anew.
+    `shown` makes the answer to a dialog out of the sentence of success; without it the page below is loaded anew.
     """
 
     title: str
     button: str
     back: str
     permission: str
-    carry_out: Callable[[Mapping[str, Any]], str | HttpResponse]
+    carry_out: CarryOut
     lines: Sequence[str] = ()
     form_class: type[Form] = Form
     initial: Mapping[str, Any] = field(default_factory=dict)
