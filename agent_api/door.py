@@ -73,11 +73,9 @@ def _answered(view: View, request: HttpRequest, ids: dict[str, str]) -> HttpResp
 
 
 def _slowed(request: HttpRequest, refusal: Unauthorized) -> Problem:
-    """Counted only now that a token was refused: a fleet behind one address is never locked out by one device.
-    An enrolment token comes in the body, which has been read by then; nothing else is read for it."""
-    given = bearer(request) or getattr(request, "_body", b"").decode(errors="replace")
+    """Counted only now that a token was refused: a fleet behind one address is never locked out by one device."""
     try:
-        throttle.wrong_token(client_network(request), given)
+        throttle.wrong_token(client_network(request), refusal.given or bearer(request))
     except TooManyAttempts as slowed:
         return slowed
     return refusal

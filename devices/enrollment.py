@@ -86,6 +86,8 @@ class Enrolled:
 
 
 class SerialTaken(Conflict):
+    """Another device is enrolled under this serial."""
+
     slug = "serial_taken"
 
 
@@ -96,6 +98,9 @@ def enroll(body: EnrollIn, bearer: str = "") -> Enrolled:
     """
     try:
         return _decided(body, bearer)
+    except Unauthorized as refusal:
+        refusal.given = body.enrollment_token
+        raise
     except SerialTaken as refusal:
         meta = {"serial": body.serial, "model": body.model}
         audit.record(

@@ -38,9 +38,12 @@ class Problem(Exception):
 
 
 class Unauthorized(Problem):
+    """`given`: the token that was refused, for who counts guesses, where it did not come as a bearer token."""
+
     status = 401
     title = "Not signed in"
     slug = "unauthorized"
+    given: str = ""
 
 
 class Forbidden(Problem):

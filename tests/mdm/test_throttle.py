@@ -238,6 +238,9 @@ def _doors() -> dict[str, Callable[[], Any]]:
         "enrolment token": lambda: Caller()(
             "POST", "/v1/agent/enroll", body | {"enrollment_token": f"nxe_{guess()}"}
         ),
+        "enrolment token beside an old device token": lambda: Caller("nxd_old")(
+            "POST", "/v1/agent/enroll", body | {"enrollment_token": f"nxe_{guess()}"}
+        ),
         "device token": lambda: Caller(f"nxd_{guess()}")("POST", "/v1/agent/devices/1/heartbeat", {}),
     }
 
@@ -250,7 +253,9 @@ def device_at_work() -> Callable[[], int]:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("door", ["api token", "enrolment token", "device token"])
+@pytest.mark.parametrize(
+    "door", ["api token", "enrolment token", "enrolment token beside an old device token", "device token"]
+)
 def test_wrong_tokens_are_slowed_and_the_fleet_behind_the_same_address_goes_on(
     door: str, device_at_work: Callable[[], int]
 ) -> None:
@@ -277,6 +282,13 @@ def test_the_same_void_token_again_or_none_is_no_guess(token: str) -> None:
         assert Caller(token)("GET", "/v1/agent/deployments/1/devices/1").status == 401
         assert Caller(token)("GET", "/v1/devices").status == 401
     assert Throttle.objects.count() == (2 if token else 0)
+
+
+@pytest.mark.django_db
+def test_a_void_enrolment_token_that_a_whole_shop_was_given_is_one_guess() -> None:
+    for number in range(BAD_TOKENS.burst + 5):
+        body = {"enrollment_token": "nxe_void", "serial": f"R58M{number}", "model": "Joy 2", "sdk_int": 33}
+        assert Caller()("POST", "/v1/agent/enroll", body).status == 401
 
 
 @pytest.mark.django_db
