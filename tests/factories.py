@@ -8,7 +8,7 @@ from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from apks.models import Apk, ApkVersion
-from deployments.models import Deployment, DeploymentTarget, DeploymentTask
+from deployments.models import Deployment, DeploymentTarget
 from deployments.rules.options import DeploymentOptions
 from devices.models import Device, DeviceToken, EnrollmentToken, Heartbeat
 from mdm import secret_tokens
@@ -110,14 +110,6 @@ class DeploymentFactory(DjangoModelFactory[Deployment]):
     def target(self: Deployment, create: bool, query: dict[str, Any] | None, **kwargs: Any) -> None:
         query = query or {"type": "fleet"}
         DeploymentTarget.objects.create(deployment=self, scope=query["type"], selection_query=query)
-
-
-class DeploymentTaskFactory(DjangoModelFactory[DeploymentTask]):
-    class Meta:
-        model = DeploymentTask
-
-    deployment = factory.SubFactory(DeploymentFactory)
-    device = factory.SubFactory(DeviceFactory)
 
 
 def member(*groups: str, **more: Any) -> User:

@@ -28,6 +28,7 @@ SAME: Final = Decision("same")
 
 
 def decide(task: Task, report: Report, now: datetime) -> Decision:
+    """Changes nothing; the caller applies the change, and decides again where the task is another by then."""
     if task.attempt == 0:
         return Decision("refuse", why="Nothing was sent to this device")
     attempt = task.attempt if report.attempt is None else report.attempt
@@ -65,8 +66,7 @@ def _success(task: Task, report: Report, attempt: int, now: datetime) -> Decisio
         return _afterwards(task, report)
     if not (task.in_flight and current):
         return Decision("truth")
-    said = Success(shown=False, installed=_installed(report), post_install=report.post_install or "")
-    proven = health.after(task, said, now)
+    proven = health.after(task, said(report), now)
     return SAME if proven is None else Decision("apply", _acknowledged(task, proven, now))
 
 
@@ -78,8 +78,10 @@ def _afterwards(task: Task, report: Report) -> Decision:
     return Decision("apply", Change({"post_install": report.post_install}, event, level))
 
 
-def _installed(report: Report) -> dict[str, object]:
-    return {"signer_sha256": report.installed_signer.lower()} if report.installed_signer else {}
+def said(report: Report) -> Success:
+    """What a report of success says is on the device."""
+    installed = {"signer_sha256": report.installed_signer.lower()} if report.installed_signer else {}
+    return Success(shown=False, installed=installed, post_install=report.post_install or "")
 
 
 def _in_flight(task: Task, report: Report, now: datetime) -> Decision:

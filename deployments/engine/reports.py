@@ -18,11 +18,10 @@ from deployments.engine.health import Success
 from deployments.engine.report_rules import Decision
 from deployments.rules.report_body import Report
 from deployments.rules.states import Phase, TaskStatus
-from devices.tokens import DeviceCredential
+from devices.tokens import RETIRED_MAY_REPORT, DeviceCredential
 from mdm.people import Actor
 from mdm.problems import Forbidden, NotFound
 
-RETIRED_MAY_REPORT: Final = timedelta(hours=24)
 # An inventory proves a success this long after the send.
 INVENTORY_PROVES: Final = timedelta(hours=24)
 RACES: Final = 5
@@ -73,18 +72,14 @@ def _left(task: Task, decision: Decision) -> Task:
 def _carry_out(task: Task, decision: Decision, body: Report, now: datetime, actor: Actor) -> Decision | None:
     """What was decided, done; None where the task is no longer what was read."""
     if decision.kind == "truth":
-        said = Success(
-            shown=False,
-            installed={"signer_sha256": body.installed_signer.lower()} if body.installed_signer else {},
-            post_install=body.post_install or "",
-        )
-        return _truth(task, said, now, actor)
+        return _truth(task, report_rules.said(body), now, actor)
     if decision.change is not None and not attempts.apply(task, decision.change, now, actor=actor):
         return None
     return decision
 
 
 def find(device: DeviceCredential, deployment_id: int, device_id: int, now: datetime) -> Task:
+    """Forbidden for another device's task or one that was retired too long ago; NotFound."""
     if device_id != device.device_id:
         raise Forbidden("This is another device's task.")
     if device.retired_at is not None and device.retired_at < now - RETIRED_MAY_REPORT:

@@ -73,8 +73,11 @@ def canary(
     if place_free and sent >= CANARY_TRIES * size:
         tried = f"{_devices(sent)} were tried for {size:,} places and {ok:,} succeeded, {needed} had to"
         return CanaryVerdict("undecided", f"Canary undecided: {tried}.")
-    early = f"{ok:,} of {_devices(size)} succeeded, {bad:,} failed, {needed} must succeed"
-    return CanaryVerdict("collecting", f"Too early to judge the canary: {early}.")
+    return _too_early(f"{ok:,} of {_devices(size)} succeeded, {bad:,} failed, {needed} must succeed")
+
+
+def _too_early(so_far: str) -> CanaryVerdict:
+    return CanaryVerdict("collecting", f"Too early to judge the canary: {so_far}.")
 
 
 def _by_answers(

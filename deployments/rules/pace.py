@@ -1,8 +1,7 @@
-"""How many may be sent now, when the next one, and how fast a rollout is to be expected to go."""
+"""How many may be sent now, and how fast a rollout is to be expected to go."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, Literal, TypeAlias
 
 from deployments.rules import wording
@@ -39,13 +38,6 @@ def room(*, rate: int, sent_in_window: int, concurrency: int, in_flight: int) ->
     if free:
         return Room(free, None)
     return Room(0, "rate_limit" if by_rate <= 0 else "concurrency_limit")
-
-
-def next_rate_opening(sent_ats: Sequence[datetime], rate: int, now: datetime) -> datetime:
-    """The first instant at which the rate lets one more start. Sends in any order, of any age."""
-    if len(sent_ats) < rate:
-        return now
-    return max(now, sorted(sent_ats)[-rate] + RATE_WINDOW)
 
 
 def expected_pace(rate: int, concurrency: int, median_install_sec: float | None) -> Pace:

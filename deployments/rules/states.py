@@ -108,7 +108,6 @@ class TaskStatus(TextChoices):
 
 WAITING: Final = (TaskStatus.QUEUED, TaskStatus.WAITING_WINDOW, TaskStatus.THROTTLED)
 IN_FLIGHT: Final = (TaskStatus.SENDING, TaskStatus.INSTALLING)
-FINISHED: Final = (TaskStatus.SUCCEEDED, TaskStatus.FAILED)  # and skipped without next_run_at
 
 # from -> to. "waiting" stands for the three waiting statuses, which count as one; a skip with a
 # next_run_at ("skipped") may come back, one without ("ended") is final but for the truth of the device.

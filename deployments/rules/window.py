@@ -229,11 +229,12 @@ def describe(window: Window | None, now: datetime, zone: ZoneInfo) -> str:
     shown = window.zone or zone if isinstance(window, Recurring) else zone
     if isinstance(window, Absolute) and now >= window.end:
         return f"Over since {wording.moment(window.end, shown, now)}."
-    spell = next(_spells(window, now, zone))
-    if spell.opens <= now:
-        left = wording.since(now, spell.closes)
-        return f"Open until {wording.moment(spell.closes, shown, now)}, another {left}."
-    return f"Opens {wording.moment(spell.opens, shown, now)}, in {wording.since(now, spell.opens)}."
+    if closes := closes_at(window, now, zone):
+        left = wording.since(now, closes)
+        return f"Open until {wording.moment(closes, shown, now)}, another {left}."
+    opens = next_opening(window, now, zone)
+    assert opens is not None  # only an absolute window ends
+    return f"Opens {wording.moment(opens, shown, now)}, in {wording.since(now, opens)}."
 
 
 # The arithmetic.

@@ -9,6 +9,7 @@ from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent, D
 from deployments.operations import fleet_switch, lifecycle
 from deployments.reading import log_replay
 from devices import changes
+from devices.models import Device
 from tests.deployments import scene, stages
 
 pytestmark = pytest.mark.django_db
@@ -73,15 +74,16 @@ def test_a_task_with_a_history_that_vanished_is_named() -> None:
     ]
 
 
+def _forged(deployment: Deployment, device: Device, before: str, after: str) -> DeploymentEvent:
+    meta = {"before": before, "after": after}
+    return DeploymentEvent.objects.create(
+        deployment=deployment, device=device, message="forged", actor="system", meta=meta
+    )
+
+
 def test_a_gap_in_the_log_is_found() -> None:
     deployment, device = stages.STATES["sending"]()
-    forged = DeploymentEvent.objects.create(
-        deployment=deployment,
-        device=device,
-        message="forged",
-        actor="system",
-        meta={"before": "waiting", "after": "failed"},
-    )
+    forged = _forged(deployment, device, "waiting", "failed")
     DeploymentTask.objects.update(
         status="failed", error_code="internal", in_flight_until=None, finished_at=timezone.now()
     )
@@ -120,13 +122,7 @@ def test_of_very_many_that_differ_the_first_are_explained_and_the_others_named(
 
 def test_a_state_that_no_story_could_hold_is_found() -> None:
     deployment, device = stages.STATES["sending"]()
-    forged = DeploymentEvent.objects.create(
-        deployment=deployment,
-        device=device,
-        message="forged",
-        actor="system",
-        meta={"before": "sending", "after": "x>y z"},
-    )
+    forged = _forged(deployment, device, "sending", "x>y z")
     assert _differences(deployment) == [
         f"device {device.pk}: event {forged.pk} moves from sending to x>y z, which is not legal",
         f"device {device.pk}: the log says x>y z, the table sending",

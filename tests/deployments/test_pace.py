@@ -1,12 +1,8 @@
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.rules.pace import RATE_WINDOW, Pace, Room, expected_pace, next_rate_opening, room
-
-NOW = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
+from deployments.rules.pace import Pace, Room, expected_pace, room
 
 
 @pytest.mark.parametrize(
@@ -35,48 +31,6 @@ def test_room_never_exceeds_a_limit_and_names_one_exactly_when_there_is_none(
     left = room(rate=rate, sent_in_window=sent, concurrency=concurrency, in_flight=in_flight)
     assert left.free == 0 or (sent + left.free <= rate and in_flight + left.free <= concurrency)
     assert (left.limited_by is None) == (left.free > 0)
-
-
-def _before(*seconds: float) -> list[datetime]:
-    return [NOW - timedelta(seconds=each) for each in seconds]
-
-
-@pytest.mark.parametrize(
-    ("sent_ats", "wait"),
-    [
-        pytest.param(_before(), 0, id="nothing was sent"),
-        pytest.param(_before(5), 0, id="one of two was sent"),
-        pytest.param(_before(5, 20), 40, id="the older of two frees its place after a minute"),
-        pytest.param(_before(20, 5), 40, id="the order does not matter"),
-        pytest.param(_before(5, 60), 0, id="exactly a minute ago is outside the half-open interval"),
-        pytest.param(_before(5, 59.999), 0.001, id="a millisecond less is inside"),
-        pytest.param(_before(500, 400, 300, 2, 1), 58, id="old sends do not count"),
-        pytest.param(_before(3, 2, 1), 58, id="a lowered rate waits for all but one"),
-        pytest.param(_before(-1, -2), 61, id="sends that the lock dated ahead count"),
-    ],
-)
-def test_the_next_send_under_a_rate_of_two(sent_ats: list[datetime], wait: float) -> None:
-    assert next_rate_opening(sent_ats, 2, NOW) == NOW + timedelta(seconds=wait)
-
-
-@given(st.lists(st.integers(0, 200_000)), st.integers(1, 5))
-def test_sending_at_every_opening_never_exceeds_the_rate_in_any_minute(ages_ms: list[int], rate: int) -> None:
-    sent: list[datetime] = []
-    for age in sorted(ages_ms, reverse=True):
-        at = next_rate_opening(sent, rate, max([NOW - timedelta(milliseconds=age), *sent]))
-        sent.append(at)
-    for start in sent:
-        assert sum(start <= at < start + RATE_WINDOW for at in sent) <= rate
-
-
-@given(st.lists(st.integers(0, 120), min_size=1), st.integers(1, 5))
-def test_a_moment_before_the_opening_the_rate_is_used_up(ages: list[int], rate: int) -> None:
-    sent = _before(*ages)
-    opening = next_rate_opening(sent, rate, NOW)
-    if opening > NOW:
-        moment = opening - timedelta(microseconds=1)
-        assert sum(at > moment - RATE_WINDOW for at in sent) >= rate
-    assert sum(at > opening - RATE_WINDOW for at in sent) < rate
 
 
 PACES = [
