@@ -144,10 +144,16 @@ def _create(actor: Actor, bad: Deployment, way: WayBack, reason: str) -> Deploym
 
 def options_of(bad: Deployment, way: WayBack) -> DeploymentOptions:
     """As the bad deployment's, but at once and not in its window. A rebuild is code that is known to be good and
-    needs no canary; a reinstall deletes data, so it has one like any deployment."""
+    needs no canary; a reinstall deletes data, so it has one like any deployment. Whoever is away keeps the bad
+    version until it is back, so devices are checked again even where the bad deployment never did."""
     options = DeploymentOptions.from_json(bad.options)
-    canary = max(1, options.canary) if way.kind == "reinstall" else 0
-    return options.model_copy(update={"canary": canary, "window": None, "allow_rollback": False})
+    changes = {
+        "canary": max(1, options.canary) if way.kind == "reinstall" else 0,
+        "deadline_hours": options.deadline_hours or DeploymentOptions().deadline_hours,
+        "window": None,
+        "allow_rollback": False,
+    }
+    return options.model_copy(update=changes)
 
 
 def _log(actor: Actor, bad: Deployment, made: Deployment, way: WayBack, reason: str) -> None:

@@ -125,6 +125,22 @@ def patch(module: object, name: str, stand_in: object) -> None:
     setattr(module, name, stand_in)
 
 
+def as_ever() -> None:
+    """In a child: with every lock."""
+
+
+def waits_at(gate: Gate, module: object, name: str) -> None:
+    """In a child: this function does its work, then the process waits at its gate."""
+    original = getattr(module, name)
+
+    def and_waits(*given: Any, **named: Any) -> Any:
+        found = original(*given, **named)
+        gate()
+        return found
+
+    patch(module, name, and_waits)
+
+
 def dies_after(module: object, name: str, calls: int = 1) -> None:
     """This function still does its work so many times, then the process is gone."""
     original, left = getattr(module, name), [calls]

@@ -20,7 +20,7 @@ from deployments import locking
 from deployments.models import Deployment, DeploymentAttempt, DeploymentTask
 from deployments.reading import log_replay
 from tests.concurrency import ledger
-from tests.concurrency.processes import Child, far_end
+from tests.concurrency.processes import Child, as_ever, far_end
 from tests.concurrency.rollout import web, worker
 from tests.deployments import scene
 
@@ -37,10 +37,6 @@ WORKERS, WEBS = 3, 2
 SENDS_PER_KILL = 20
 LOOK_EVERY_SEC = 0.1
 PATIENCE_SEC = 150.0
-
-
-def as_ever() -> None:
-    """In a child: with every lock."""
 
 
 def without_the_lock() -> None:

@@ -20,8 +20,7 @@ from deployments.operations import follow_up, lifecycle, retrying, rollback
 from deployments.operations.rollback import Consent
 from deployments.reading import log_replay
 from mdm.people import Actor
-from tests.concurrency.processes import Child, Gate, Raised, patch
-from tests.concurrency.test_races import as_ever, waits_at
+from tests.concurrency.processes import Child, Gate, Raised, as_ever, patch, waits_at
 from tests.deployments import scene
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -21,7 +21,7 @@ from deployments.engine import spread
 from deployments.models import Deployment, DeploymentEvent, DeploymentTask
 from deployments.reading import log_replay
 from devices.models import Device
-from tests.concurrency.processes import Child, Gate, far_end, patch
+from tests.concurrency.processes import Child, Gate, as_ever, far_end, patch
 from tests.concurrency.rollout import web, worker
 from tests.deployments import scene
 
@@ -38,10 +38,6 @@ OPTIONS: dict[str, Any] = {
 WORKERS, WEBS = 2, 2
 PATIENCE_SEC = 150.0
 AT_WORK = ("sending", "installing")
-
-
-def as_ever() -> None:
-    """In a child: with every lock."""
 
 
 def without_the_locks() -> None:

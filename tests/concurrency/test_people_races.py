@@ -23,8 +23,7 @@ from deployments.reading import log_replay
 from mdm.models import AuditEvent
 from mdm.people import Actor
 from tests.concurrency import test_follow_up_races
-from tests.concurrency.processes import Child, Gate, Raised
-from tests.concurrency.test_races import as_ever, patch, waits_at
+from tests.concurrency.processes import Child, Gate, Raised, as_ever, patch, waits_at
 from tests.deployments import scene
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,55 +1,19 @@
 """health_within_min: a success counts once a later heartbeat shows it, whatever an agent reports."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
-from deployments import tick
-from deployments.engine import reaper
-from deployments.models import Deployment, DeploymentAttempt, DeploymentEvent
+from deployments.models import DeploymentAttempt, DeploymentEvent
 from deployments.operations import fleet_switch, lifecycle
 from deployments.reading import log_replay
 from devices import changes
 from devices.models import Device
 from devices.signals import device_re_enrolled
 from tests.deployments import scene, stages
+from tests.deployments.coming_up import NEW, NOT_YET, OLD, RESTART, at_work, now_is, reap, verifying
 
 pytestmark = pytest.mark.django_db
-
-NEW = [{"package": scene.PACKAGE, "version_code": 121, "version_name": "1.0.121"}]
-OLD = [{"package": scene.PACKAGE, "version_code": 120, "version_name": "1.0.120"}]
-RESTART: dict[str, Any] = {"post_install": {"restart_intent": {"action": "com.nexmdm.RESTART", "extras": {}}}}
-
-
-def at_work(**options: Any) -> stages.Stage:
-    """One device that installs, under health_within_min 30."""
-    (device,) = scene.devices(1)
-    deployment = scene.start([device], **{**stages.RETRIES, "health_within_min": 30, **options})
-    assert scene.beat(device)
-    scene.report(deployment, device, "installing")
-    return deployment, device
-
-
-def verifying(**options: Any) -> stages.Stage:
-    deployment, device = at_work(**options)
-    answer = scene.report(deployment, device, "succeeded")
-    assert (answer.http_status, answer.body) == (200, NOT_YET)
-    return deployment, device
-
-
-NOT_YET = {"status": "installing", "attempt": 1, "final": False, "cancel": False}
-
-
-def now_is(deployment: Deployment, device: Device) -> tuple[str, str]:
-    assert list(log_replay.differences(deployment.pk)) == []
-    task = scene.task(deployment, device)
-    return task.status, task.phase or task.error_code
-
-
-def reap() -> int:
-    return reaper.reap(timezone.now())
 
 
 # --- how it comes up -----------------------------------------------------------------------------------------
@@ -269,39 +233,6 @@ def test_what_failed_for_its_health_stays_so() -> None:
     assert now_is(deployment, device) == ("failed", "not_healthy")
 
 
-# --- a success that comes when nothing is in flight ----------------------------------------------------------
-
-LATE = {
-    "waiting for its retry": "install_internal",
-    "failed": "apk_invalid",
-    "skipped, to be checked again": "battery_low",
-    "skipped for good": "not_permitted",
-}
-
-
-@pytest.mark.parametrize("state", LATE)
-def test_a_late_success_counts_with_the_heartbeat_that_shows_it(state: str) -> None:
-    deployment, device = at_work()
-    status = "skipped" if state.startswith("skipped, ") else "failed"
-    scene.report(deployment, device, status, error_code=LATE[state])
-    before = scene.task(deployment, device).status
-    for _ in range(2):
-        answer = scene.report(deployment, device, "succeeded")
-        assert (answer.http_status, answer.body["status"]) == (200, before)
-    assert scene.task(deployment, device).in_flight_until is None
-    scene.beat(device, packages=NEW)
-    assert now_is(deployment, device) == ("succeeded", "")
-
-
-def test_a_late_inventory_has_to_be_seen_twice() -> None:
-    deployment, device = at_work()
-    scene.report(deployment, device, "failed", error_code="apk_invalid")
-    scene.beat(device, packages=NEW)
-    assert now_is(deployment, device) == ("failed", "apk_invalid")
-    scene.beat(device, packages=NEW)
-    assert now_is(deployment, device) == ("succeeded", "")
-
-
 # --- who ends it meanwhile -----------------------------------------------------------------------------------
 
 
@@ -345,60 +276,5 @@ def test_enrolled_anew_it_waits_again_and_nothing_of_before_counts() -> None:
 def test_a_pause_leaves_it_to_its_heartbeat() -> None:
     deployment, device = verifying()
     lifecycle.pause(scene.admin(), deployment.pk)
-    scene.beat(device, packages=NEW)
-    assert now_is(deployment, device) == ("succeeded", "")
-
-
-# --- what it holds, and what gates see -----------------------------------------------------------------------
-
-
-def test_it_holds_its_slot() -> None:
-    first, second = scene.devices(2)
-    deployment = scene.start([first, second], concurrency=1, health_within_min=30)
-    scene.beat(first)
-    scene.report(deployment, first, "succeeded")
-    assert scene.beat(second) is None
-    assert scene.reason(deployment, second) == "concurrency_limit"
-    scene.beat(first, packages=NEW)
-    assert scene.beat(second) is not None
-
-
-def test_the_canary_counts_apps_that_came_up() -> None:
-    first, second = scene.devices(2)
-    deployment = scene.start([first, second], canary=1, canary_success_pct=100, health_within_min=30)
-    scene.beat(first)
-    scene.report(deployment, first, "succeeded")
-    tick.advance(deployment.pk)
-    assert Deployment.objects.get(pk=deployment.pk).canary_state == "collecting"
-    assert scene.beat(second) is None
-    scene.age(deployment, minutes=31)
-    reap()
-    tick.advance(deployment.pk)
-    assert scene.state(deployment) == ("paused", "canary_failed")
-
-
-def test_a_late_success_alone_passes_no_canary() -> None:
-    first, second = scene.devices(2)
-    deployment = scene.start([first, second], canary=1, health_within_min=30, **stages.RETRIES)
-    scene.beat(first)
-    scene.report(deployment, first, "failed", error_code="install_internal")
-    scene.report(deployment, first, "succeeded")
-    tick.advance(deployment.pk)
-    assert Deployment.objects.get(pk=deployment.pk).canary_state == "collecting"
-    scene.beat(first, packages=NEW)
-    tick.advance(deployment.pk)
-    assert Deployment.objects.get(pk=deployment.pk).canary_state == "passed"
-
-
-def test_the_agents_own_silence_ends_with_its_heartbeats() -> None:
-    """An update of the agent itself reports nothing: its inventory leads to verifying, the next to success."""
-    deployment, device = at_work(step_timeout_min=1)
-    scene.age(deployment, minutes=20)
-    assert reap() == 0
-    scene.beat(device, packages=NEW)
-    assert now_is(deployment, device) == ("installing", "verifying")
-    until = scene.task(deployment, device).in_flight_until
-    assert until is not None
-    assert timedelta(minutes=29) < until - timezone.now() <= timedelta(minutes=30)
     scene.beat(device, packages=NEW)
     assert now_is(deployment, device) == ("succeeded", "")

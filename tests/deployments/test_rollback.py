@@ -1,157 +1,25 @@
-"""Going back: which way, when it is offered, to whom, and what happens in the one transaction."""
-
-from collections.abc import Callable
-from typing import Any
+"""Going back: when it is offered, to whom, and what happens in the one transaction."""
 
 import pytest
 from django.utils import timezone
-from pytest_django import Settings
 
 from apks import allowlist
 from apks.models import ApkVersion
 from deployments import tick
 from deployments.engine import reaper
 from deployments.models import Deployment, DeploymentEvent, DeploymentTask
-from deployments.operations import lifecycle, rollback, way_back
+from deployments.operations import lifecycle, rollback
 from deployments.operations.rollback import Consent
 from deployments.reading import log_replay, summary
 from devices.models import Device
 from mdm.models import AuditEvent
 from mdm.people import Actor
-from mdm.problems import Conflict, Forbidden, Invalid, NotFound
+from mdm.problems import Conflict, Forbidden, NotFound
 from tests.deployments import scene
+from tests.deployments.going_back import NO_RETRY, go_back, reached, rebuilt, told, tripped, version
 from tests.factories import member
 
 pytestmark = pytest.mark.django_db
-
-SHOP = "com.example.shop"
-NO_RETRY: dict[str, Any] = {"max": 0, "backoff_sec": 1}
-
-
-def version(code: int, package: str = scene.PACKAGE, **more: Any) -> ApkVersion:
-    return scene.version(code, package=package, **more)
-
-
-def on(package: str, code: int) -> dict[str, Any]:
-    return {package: {"version_code": code, "version_name": f"1.0.{code}"}}
-
-
-def told(package: str, code: int | None) -> list[dict[str, Any]]:
-    return [{"package": package, "version_code": code}] if code else []
-
-
-def tripped(
-    fleet: list[Device],
-    *,
-    package: str = scene.PACKAGE,
-    installed: int = 1,
-    failed: int = 1,
-    **options: Any,
-) -> Deployment:
-    """121 out to these devices: the first have installed it, the next have failed, and the limit has tripped."""
-    chosen = {"max_failures": failed, "retry": NO_RETRY, "failure_pct": 100} | options
-    deployment = scene.start(fleet, to=version(121, package), **chosen)
-    for device in fleet[:installed]:
-        scene.install(deployment, device)
-    for device in fleet[installed : installed + failed]:
-        assert scene.beat(device)
-        scene.report(deployment, device, "failed", error_code="install_internal")
-    tick.advance(deployment.pk)
-    assert scene.state(deployment) == ("paused", "failure_rate")
-    return Deployment.objects.get(pk=deployment.pk)
-
-
-def go_back(bad: Deployment, **consent: Any) -> Deployment:
-    made = Deployment.objects.get(pk=rollback.roll_back(scene.admin(), bad.pk, Consent(**consent)))
-    tick.advance(made.pk)
-    return Deployment.objects.get(pk=made.pk)
-
-
-def reached(deployment: Deployment) -> set[int]:
-    return set(DeploymentTask.objects.filter(deployment=deployment).values_list("device_id", flat=True))
-
-
-def rebuilt() -> tuple[ApkVersion, ApkVersion]:
-    good = version(120)
-    return good, version(122, rebuild_of=good)
-
-
-# --- which way -----------------------------------------------------------------------------------------------
-def test_a_rebuild_of_the_last_good_version_is_preferred() -> None:
-    good, rebuild = rebuilt()
-    bad = tripped(scene.devices(3))
-    found = rollback.offer(bad)
-    assert (found.offered, found.way.kind, found.way.version, found.way.good) == (
-        True,
-        "rebuild",
-        rebuild,
-        good,
-    )
-
-
-def test_without_a_rebuild_the_good_version_is_reinstalled() -> None:
-    good = version(120, SHOP)
-    bad = tripped(scene.devices(3, current_versions=on(SHOP, 120)), package=SHOP)
-    assert summary.summary(bad.pk)["rollback"] == {
-        "offered": True,
-        "kind": "reinstall",
-        "to_version": {"id": good.pk, "version_name": "1.0.120", "version_code": 120},
-        "why_not": None,
-    }
-
-
-def test_the_agent_itself_is_never_reinstalled_and_the_refusal_says_what_is_missing() -> None:
-    version(120)
-    bad = tripped(scene.devices(3))
-    with pytest.raises(Conflict, match=r"Missing: a rebuild of 1\.0\.120 \(120\).*above 121") as refused:
-        go_back(bad, accept_data_loss=True, confirm_version="1.0.120")
-    assert refused.value.extra["current_status"] == "paused"
-    assert "Missing" in refused.value.extra["why_not"]
-    assert summary.summary(bad.pk)["rollback"]["kind"] is None
-
-
-UNUSABLE: dict[str, Callable[[ApkVersion], dict[str, Any]]] = {
-    "of another signer": lambda _: {"signer_sha256": "b" * 64},
-    "withdrawn": lambda _: {"withdrawn_at": timezone.now(), "withdrawn_reason": "bad as well"},
-    "of another version": lambda _: {"rebuild_of": version(119)},
-}
-
-
-@pytest.mark.parametrize("flaw", UNUSABLE)
-def test_no_way_leads_over_a_rebuild(flaw: str) -> None:
-    good = version(120)
-    version(122, **({"rebuild_of": good} | UNUSABLE[flaw](good)))
-    assert way_back.back_from(version(121), {120}).kind is None
-
-
-def test_a_rebuild_below_the_bad_version_would_be_a_downgrade() -> None:
-    good = version(119)
-    version(120, rebuild_of=good)
-    assert way_back.back_from(version(121), {119}).kind is None
-
-
-@pytest.mark.parametrize("flaw", ["of another signer", "withdrawn"])
-def test_a_good_version_must_not_be(flaw: str) -> None:
-    older = version(119, SHOP)
-    version(120, SHOP, **UNUSABLE[flaw](older))
-    assert way_back.back_from(version(121, SHOP), {119, 120}).version == older
-
-
-def test_what_was_never_on_a_device_is_not_known_to_be_good() -> None:
-    version(120, SHOP)
-    found = way_back.back_from(version(121, SHOP), set())
-    assert (found.kind, found.good) == (None, None)
-    assert "no earlier version of com.example.shop" in found.why_not
-
-
-def test_what_a_completed_deployment_has_installed_is_known_to_be_good() -> None:
-    good = version(120, SHOP)
-    (device,) = scene.devices(1)
-    deployment = scene.start([device], to=good)
-    assert way_back.back_from(version(121, SHOP), set()).kind is None
-    scene.install(deployment, device)
-    tick.advance(deployment.pk)
-    assert way_back.back_from(version(121, SHOP), set()).version == good
 
 
 # --- when ----------------------------------------------------------------------------------------------------
@@ -375,6 +243,20 @@ def test_the_window_of_the_bad_deployment_does_not_hold_the_rollback() -> None:
     assert go_back(bad).options["window"] is None
 
 
+def test_who_is_offline_gets_it_when_back_even_where_the_bad_deployment_never_checked_again() -> None:
+    rebuilt()
+    fleet = scene.devices(3)
+    bad = tripped(fleet, deadline_hours=0)
+    scene.quiet(fleet[0], hours=1)
+    made = go_back(bad)
+    assert made.options["deadline_hours"] == 24
+    task = scene.task(made, fleet[0])
+    assert (task.status, task.reason, task.next_run_at is not None) == ("skipped", "offline", True)
+    command = scene.beat(fleet[0])
+    assert command is not None
+    assert command["deployment_id"] == made.pk
+
+
 def _refused(why: str) -> tuple[Deployment, type[Exception], Actor]:
     rebuilt()
     bad = tripped(scene.devices(3))
@@ -447,158 +329,3 @@ def test_a_rollback_that_was_canceled_may_be_followed_by_another() -> None:
     second = go_back(bad)
     assert reached(second) == reached(first)
     assert summary.summary(bad.pk)["rolled_back_by"] == second.pk
-
-
-# --- reinstall -----------------------------------------------------------------------------------------------
-def shop_tripped(count: int = 6, installed: int = 4, **options: Any) -> tuple[Deployment, list[Device]]:
-    version(120, SHOP)
-    fleet = scene.devices(count, current_versions=on(SHOP, 120))
-    return tripped(fleet, package=SHOP, installed=installed, **options), fleet
-
-
-def without_gates(made: Deployment) -> None:
-    """So that one device can fail as often as it likes."""
-    options = made.options | {"max_failures": None, "failure_min_sample": 1_000_000}
-    Deployment.objects.filter(pk=made.pk).update(canary_state="none", options=options)
-
-
-CONSENT = {"accept_data_loss": True, "confirm_version": "1.0.120"}
-
-
-@pytest.mark.parametrize(
-    ("consent", "missing"),
-    [
-        ({}, {"accept_data_loss", "confirm_version"}),
-        ({"accept_data_loss": True}, {"confirm_version"}),
-        ({"accept_data_loss": True, "confirm_version": "1.0.121"}, {"confirm_version"}),
-        ({"confirm_version": "1.0.120"}, {"accept_data_loss"}),
-    ],
-)
-def test_a_reinstall_wants_the_loss_accepted_and_the_version_typed(
-    consent: dict[str, Any], missing: set[str]
-) -> None:
-    bad, _ = shop_tripped()
-    with pytest.raises(Invalid) as refused:
-        go_back(bad, **consent)
-    assert set(refused.value.errors) == missing
-    assert Deployment.objects.count() == 1
-
-
-def test_a_reinstall_goes_down_has_a_canary_and_says_so_to_the_agent() -> None:
-    bad, fleet = shop_tripped(canary=0)
-    made = go_back(bad, **CONSENT)
-    assert (made.install_mode, made.options["canary"], made.canary_state) == ("reinstall", 1, "collecting")
-    command = scene.beat(fleet[0])
-    assert command is not None
-    assert (command["install_mode"], command["apk"]["version_code"]) == ("reinstall", 120)
-    assert scene.beat(fleet[1]) is None
-    assert scene.reason(made, fleet[1]) == "canary_gate"
-    for step in ("received", "installing", "succeeded"):
-        assert scene.report(made, fleet[0], step).http_status == 200
-    assert scene.beat(fleet[1]) is not None
-
-
-def test_a_reinstall_leaves_a_device_alone_that_has_the_good_version() -> None:
-    bad, fleet = shop_tripped(canary=0)
-    scene.beat(fleet[0], packages=told(SHOP, 120))
-    made = go_back(bad, **CONSENT)
-    assert fleet[0].pk not in reached(made)
-
-
-def _unsettled_reinstall() -> tuple[Deployment, Device, Device]:
-    """One device has failed, one was at work; of both is known what they had before."""
-    version(120, SHOP)
-    fleet = scene.devices(3, current_versions=on(SHOP, 120), fcm_token="token")
-    bad = scene.start(fleet, to=version(121, SHOP), retry=NO_RETRY, max_failures=1, concurrency=2)
-    for device in fleet[:2]:
-        assert scene.beat(device)
-        assert scene.report(bad, device, "received").http_status == 200
-    scene.report(bad, fleet[0], "failed", error_code="install_internal")
-    tick.advance(bad.pk)
-    made = go_back(bad, **CONSENT)
-    without_gates(made)
-    return made, fleet[0], fleet[1]
-
-
-def test_what_was_known_before_the_bad_version_was_sent_keeps_nobody_from_a_reinstall() -> None:
-    made, failed, at_work = _unsettled_reinstall()
-    assert scene.reason(made, at_work) == "in_other_deployment"
-    assert scene.reason(made, failed) == "awaiting_heartbeat"
-    assert made.rollback_of is not None
-    scene.report(made.rollback_of, at_work, "succeeded")
-    command = scene.beat(at_work)
-    assert command is not None
-    assert (command["deployment_id"], command["install_mode"]) == (made.pk, "reinstall")
-    assert scene.beat(failed) is None
-    assert scene.task(made, failed).reason == "not_affected"
-
-
-@pytest.mark.parametrize(("known", "pushed"), [(None, False), (120, False), (121, True)])
-def test_nobody_is_pushed_a_reinstall_who_was_not_seen_with_the_bad_version(
-    settings: Settings, known: int | None, pushed: bool
-) -> None:
-    made, failed, _ = _unsettled_reinstall()
-    settings.PUSH_TRANSPORT = "fcm"
-    Device.objects.filter(pk=failed.pk).update(current_versions=on(SHOP, known) if known else {})
-    claims = tick.advance(made.pk)
-    assert [claim.device_id for claim in claims] == ([failed.pk] if pushed else [])
-
-
-def test_a_device_without_its_app_is_tried_until_it_has_it_again() -> None:
-    bad, fleet = shop_tripped(installed=1, retry={"max": 0, "backoff_sec": 1})
-    made = go_back(bad, **CONSENT)
-    without_gates(made)
-    for attempt in range(1, 13):  # more than retry.max and more than the budget of a day
-        command = scene.beat(fleet[0], packages=[])
-        assert command is not None, scene.reason(made, fleet[0])
-        assert command["attempt"] == attempt
-        scene.report(made, fleet[0], "received")
-        scene.report(made, fleet[0], "failed", error_code="reinstall_incomplete")
-        assert scene.task(made, fleet[0]).status == "queued"
-        scene.age(made, hours=7)
-    assert scene.beat(fleet[0], packages=[]) is not None
-    scene.report(made, fleet[0], "succeeded")
-    assert scene.task(made, fleet[0]).status == "succeeded"
-
-
-@pytest.mark.parametrize("code", ["no_answer", "timed_out", "download_network"])
-def test_silence_does_not_end_a_reinstall_that_is_half_done(code: str) -> None:
-    bad, fleet = shop_tripped(installed=1, retry={"max": 0, "backoff_sec": 1}, canary=0)
-    made = go_back(bad, **CONSENT)
-    assert scene.beat(fleet[0])
-    scene.report(made, fleet[0], "failed", error_code="reinstall_incomplete")
-    scene.age(made, hours=7)
-    without_gates(made)
-    assert scene.beat(fleet[0], packages=[])
-    if code == "no_answer":
-        scene.age(made, minutes=11)
-        reaper.reap(timezone.now())
-    else:
-        scene.report(made, fleet[0], "failed", error_code=code)
-    task = scene.task(made, fleet[0])
-    assert (task.status, task.error_code) == ("queued", "reinstall_incomplete")
-    assert task.attempts.get(number=2).error_code == code
-
-
-def test_a_half_done_reinstall_outlives_the_deadline_of_an_offline_device() -> None:
-    bad, fleet = shop_tripped(installed=2, deadline_hours=1)
-    made = go_back(bad, **CONSENT)
-    assert scene.beat(fleet[0])
-    scene.report(made, fleet[0], "failed", error_code="reinstall_incomplete")
-    without_gates(made)
-    for _ in range(2):
-        scene.age(made, hours=7)
-        scene.quiet(fleet[0], hours=20)
-        scene.quiet(fleet[1], hours=20)
-        tick.advance(made.pk)
-    incomplete, whole = scene.task(made, fleet[0]), scene.task(made, fleet[1])
-    assert (incomplete.status, incomplete.next_run_at is None) == ("skipped", False)
-    assert (whole.status, whole.next_run_at is None) == ("skipped", True)
-
-
-def test_a_withdrawn_good_version_changes_what_the_rollback_may_do() -> None:
-    bad, _ = shop_tripped()
-    good = version(120, SHOP)
-    allowlist.withdraw(scene.admin(), good.pk, "bad as well")
-    with pytest.raises(Conflict, match="no earlier version"):
-        go_back(bad, **CONSENT)

@@ -1,16 +1,13 @@
-from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+"""Maintenance windows: whether one is open, for how long, in whose zone, in which words."""
+
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
 
 from deployments.rules.window import (
-    DAYS,
     Absolute,
-    Recurring,
     Window,
     after_open,
     closes_at,
@@ -22,245 +19,20 @@ from deployments.rules.window import (
     open_seconds,
     parse,
 )
-
-BERLIN, NEW_YORK, LORD_HOWE = map(ZoneInfo, ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe"))
-SERVER = ZoneInfo("UTC")
-SECOND = timedelta(seconds=1)
-DAY = timedelta(days=1)
-
-
-def utc(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def recurring(
-    start: str, end: str, zone: ZoneInfo | None = BERLIN, days: str = "mon tue wed thu fri sat sun"
-) -> Recurring:
-    numbers = frozenset(DAYS.index(day) for day in days.split())
-    return Recurring(numbers, time.fromisoformat(start), time.fromisoformat(end), zone)
-
-
-def openings(
-    window: Window, start: datetime, end: datetime, zone: ZoneInfo = SERVER
-) -> Iterator[tuple[str, str]]:
-    """Every opening that begins in [start, end), as UTC texts, asked for as the engine asks."""
-    at = next_opening(window, start, zone)
-    while at is not None and at < end:
-        closes = closes_at(window, at, zone)
-        assert closes is not None
-        yield f"{at:%d %H:%M}", f"{closes:%d %H:%M}"
-        at = next_opening(window, closes, zone)
-
-
-# The nights in which clocks change in 2026, as [noon UTC, noon UTC).
-CHANGES = [
-    # Berlin springs from 02:00 to 03:00 at 01:00 UTC and falls from 03:00 to 02:00 at 01:00 UTC.
-    (
-        "Berlin, spring: a night over the jump is an hour shorter",
-        BERLIN,
-        "03-28",
-        "22:00 05:00",
-        ["28 21:00 29 03:00"],
-    ),
-    (
-        "Berlin, spring: a start that does not exist opens after the jump",
-        BERLIN,
-        "03-28",
-        "02:30 05:00",
-        ["29 01:00 29 03:00"],
-    ),
-    (
-        "Berlin, spring: an end that does not exist closes at the jump",
-        BERLIN,
-        "03-28",
-        "01:00 02:30",
-        ["29 00:00 29 01:00"],
-    ),
-    ("Berlin, spring: a window inside the jump does not open", BERLIN, "03-28", "02:10 02:50", []),
-    (
-        "Berlin, spring: a start at the jump opens with it",
-        BERLIN,
-        "03-28",
-        "02:00 03:30",
-        ["29 01:00 29 01:30"],
-    ),
-    (
-        "Berlin, spring: an end at the jump closes with it",
-        BERLIN,
-        "03-28",
-        "01:30 03:00",
-        ["29 00:30 29 01:00"],
-    ),
-    ("Berlin, spring: a start right after the jump", BERLIN, "03-28", "03:00 04:00", ["29 01:00 29 02:00"]),
-    (
-        "Berlin, autumn: a night over the second hour is an hour longer",
-        BERLIN,
-        "10-24",
-        "22:00 05:00",
-        ["24 20:00 25 04:00"],
-    ),
-    (
-        "Berlin, autumn: a start that comes twice opens at the first",
-        BERLIN,
-        "10-24",
-        "02:30 05:00",
-        ["25 00:30 25 04:00"],
-    ),
-    (
-        "Berlin, autumn: an end that comes twice closes at the second",
-        BERLIN,
-        "10-24",
-        "01:00 02:30",
-        ["24 23:00 25 01:30"],
-    ),
-    (
-        "Berlin, autumn: a window inside the second hour spans both",
-        BERLIN,
-        "10-24",
-        "02:10 02:50",
-        ["25 00:10 25 01:50"],
-    ),
-    (
-        "Berlin, autumn: an end before the second hour is not moved",
-        BERLIN,
-        "10-24",
-        "01:00 01:59",
-        ["24 23:00 24 23:59"],
-    ),
-    (
-        "Berlin, autumn: a start after the second hour is not moved",
-        BERLIN,
-        "10-24",
-        "03:00 04:00",
-        ["25 02:00 25 03:00"],
-    ),
-    # New York springs from 02:00 to 03:00 at 07:00 UTC and falls from 02:00 to 01:00 at 06:00 UTC.
-    (
-        "New York, spring: a night over the jump is an hour shorter",
-        NEW_YORK,
-        "03-07",
-        "22:00 05:00",
-        ["08 03:00 08 09:00"],
-    ),
-    (
-        "New York, spring: a start that does not exist opens after the jump",
-        NEW_YORK,
-        "03-07",
-        "02:30 05:00",
-        ["08 07:00 08 09:00"],
-    ),
-    ("New York, spring: a window inside the jump does not open", NEW_YORK, "03-07", "02:00 02:59", []),
-    (
-        "New York, autumn: a night over the second hour is an hour longer",
-        NEW_YORK,
-        "10-31",
-        "22:00 05:00",
-        ["01 02:00 01 10:00"],
-    ),
-    (
-        "New York, autumn: a start that comes twice opens at the first",
-        NEW_YORK,
-        "10-31",
-        "01:30 05:00",
-        ["01 05:30 01 10:00"],
-    ),
-    (
-        "New York, autumn: an end that comes twice closes at the second",
-        NEW_YORK,
-        "10-31",
-        "00:00 01:30",
-        ["01 04:00 01 06:30"],
-    ),
-    # Lord Howe changes by half an hour: 02:00 to 02:30 at 15:30 UTC, 02:00 to 01:30 at 15:00 UTC.
-    (
-        "Lord Howe, spring: a night over the jump is half an hour shorter",
-        LORD_HOWE,
-        "10-03",
-        "22:00 05:00",
-        ["03 11:30 03 18:00"],
-    ),
-    (
-        "Lord Howe, spring: a start that does not exist opens after the jump",
-        LORD_HOWE,
-        "10-03",
-        "02:15 05:00",
-        ["03 15:30 03 18:00"],
-    ),
-    ("Lord Howe, spring: a window inside the jump does not open", LORD_HOWE, "10-03", "02:05 02:25", []),
-    (
-        "Lord Howe, autumn: a night over the second half hour is longer",
-        LORD_HOWE,
-        "04-04",
-        "22:00 05:00",
-        ["04 11:00 04 18:30"],
-    ),
-    (
-        "Lord Howe, autumn: a window inside the second half hour spans both",
-        LORD_HOWE,
-        "04-04",
-        "01:35 01:55",
-        ["04 14:35 04 15:25"],
-    ),
-    (
-        "Lord Howe, autumn: an end that comes twice closes at the second",
-        LORD_HOWE,
-        "04-04",
-        "01:00 01:45",
-        ["04 14:00 04 15:15"],
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("zone", "day", "clock", "expected"), [row[1:] for row in CHANGES], ids=[row[0] for row in CHANGES]
+from tests.deployments.windows import (
+    BERLIN,
+    DAY,
+    ENDS,
+    LORD_HOWE,
+    NEW_YORK,
+    ONCE,
+    OPENS,
+    SECOND,
+    SERVER,
+    openings,
+    recurring,
+    utc,
 )
-def test_windows_over_clock_changes(zone: ZoneInfo, day: str, clock: str, expected: list[str]) -> None:
-    start, end = clock.split()
-    # Lord Howe lives ten and a half hours ahead: its night is the afternoon before in UTC.
-    noon = utc(f"2026-{day}T{'02' if zone is LORD_HOWE else '15'}:00")
-    found = [
-        " ".join(pair) for pair in openings(recurring(start, end, zone), noon, noon + timedelta(hours=20))
-    ]
-    assert found == expected
-
-
-def test_a_night_that_starts_in_the_afternoon_of_the_clock_change_is_as_long_as_any() -> None:
-    window = recurring("22:00", "05:00", BERLIN, "sun")
-    assert list(openings(window, utc("2026-10-24T00:00"), utc("2026-10-27T00:00"))) == [
-        ("25 21:00", "26 04:00")
-    ]
-
-
-def test_a_window_that_overlaps_itself_when_the_clock_goes_back_is_one_opening() -> None:
-    window = recurring("02:30", "02:15")
-    assert list(openings(window, utc("2026-10-24T00:20"), utc("2026-10-26T00:00"))) == [
-        ("24 00:30", "26 01:15")
-    ]
-
-
-def test_openings_that_touch_when_the_clock_goes_forward_are_one() -> None:
-    window = recurring("02:30", "02:15")
-    assert list(openings(window, utc("2026-03-28T01:20"), utc("2026-03-30T00:00"))) == [
-        ("28 01:30", "30 00:15")
-    ]
-
-
-def test_a_day_that_never_came_has_no_opening_of_its_own() -> None:
-    apia = ZoneInfo("Pacific/Apia")  # went from Thursday 29 to Saturday 31 December 2011 at 10:00 UTC
-    window = recurring("08:00", "09:00", apia)
-    assert list(openings(window, utc("2011-12-29T12:00"), utc("2011-12-31T12:00"))) == [
-        ("29 18:00", "29 19:00"),
-        ("30 18:00", "30 19:00"),
-    ]
-
-
-def test_a_midnight_that_does_not_exist_opens_at_one() -> None:
-    sao_paulo = ZoneInfo("America/Sao_Paulo")
-    window = recurring("00:00", "05:00", sao_paulo, "sun")
-    assert list(openings(window, utc("2018-11-03T12:00"), utc("2018-11-05T00:00"))) == [
-        ("04 03:00", "04 07:00")
-    ]
-
 
 NIGHTS = [
     ("a night belongs to the day on which it starts: Friday's late evening", "2026-11-27T22:00", True),
@@ -334,9 +106,6 @@ def test_a_zone_that_exists_is_the_devices(name: str) -> None:
 
 
 # Absolute windows, and none.
-
-OPENS, ENDS = utc("2026-11-24T01:00"), utc("2026-11-24T04:00")
-ONCE = Absolute(OPENS, ENDS)
 
 MOMENTS = [
     ("before it opens", OPENS - SECOND, False, OPENS, None, False),
@@ -523,120 +292,3 @@ BAD = [
 def test_a_window_that_makes_no_sense_is_refused_with_a_sentence(window: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"^[A-Z].*\.$"):
         parse(window)
-
-
-# Properties, near the clock changes of every zone.
-
-CHANGE_OF = {
-    "Europe/Berlin": ("2026-03-29T01:00", "2026-10-25T01:00"),
-    "America/New_York": ("2026-03-08T07:00", "2026-11-01T06:00"),
-    "Australia/Lord_Howe": ("2026-04-04T15:00", "2026-10-03T15:30"),
-    "Pacific/Apia": ("2011-12-30T10:00", "2011-09-24T14:00"),
-    "America/Sao_Paulo": ("2018-11-04T03:00", "2018-02-18T02:00"),
-    "Antarctica/Troll": ("2026-03-29T01:00", "2026-10-25T01:00"),
-    "Africa/Casablanca": ("2026-02-15T02:00", "2026-03-22T02:00"),
-    "UTC": ("2026-01-01T00:00",),
-}
-
-quarters = st.integers(0, 95).map(lambda number: time(number // 4, number % 4 * 15))
-
-
-@st.composite
-def situations(draw: st.DrawFn) -> tuple[Recurring, datetime]:
-    """A recurring window and an instant, mostly within days of a clock change of its zone."""
-    name = draw(st.sampled_from(sorted(CHANGE_OF)))
-    start, end = draw(quarters), draw(quarters)
-    assume(start != end)
-    days = frozenset(draw(st.sets(st.integers(0, 6), min_size=1)))
-    change = utc(draw(st.sampled_from(CHANGE_OF[name])))
-    now = change + timedelta(
-        minutes=draw(st.integers(-6_000, 6_000)), seconds=draw(st.sampled_from([0, 0, 1, 59]))
-    )
-    return Recurring(days, start, end, ZoneInfo(name)), now
-
-
-def by_the_wall_clock(window: Recurring, now: datetime) -> bool:
-    """What a person with a watch would say."""
-    assert window.zone
-    local = now.astimezone(window.zone)
-    clock, today, yesterday = local.time(), local.weekday(), (local.date() - DAY).weekday()
-    if window.start < window.end:
-        return today in window.days and window.start <= clock < window.end
-    return (today in window.days and clock >= window.start) or (
-        yesterday in window.days and clock < window.end
-    )
-
-
-def comes_twice(now: datetime, zone: ZoneInfo) -> bool:
-    local = now.astimezone(zone)
-    return local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
-
-
-@given(situations())
-def test_it_is_open_when_a_watch_says_so_except_in_the_hour_that_comes_twice(
-    case: tuple[Recurring, datetime],
-) -> None:
-    window, now = case
-    assert window.zone
-    if not comes_twice(now, window.zone):
-        assert is_open(window, now, SERVER) == by_the_wall_clock(window, now)
-    elif by_the_wall_clock(window, now):
-        assert is_open(window, now, SERVER)
-
-
-@given(situations(), st.floats(0, 1, exclude_max=True))
-def test_it_is_open_at_the_next_opening_and_never_before(
-    case: tuple[Recurring, datetime], share: float
-) -> None:
-    window, now = case
-    opens = next_opening(window, now, SERVER)
-    assert opens is not None
-    assert opens >= now
-    assert is_open(window, opens, SERVER)
-    between = now + (opens - now) * share
-    assert between == opens or not is_open(window, between, SERVER)
-
-
-@given(situations(), st.floats(0, 1, exclude_max=True))
-def test_it_stays_open_until_it_closes(case: tuple[Recurring, datetime], share: float) -> None:
-    window, now = case
-    closes = closes_at(window, now, SERVER)
-    assert (closes is not None) == is_open(window, now, SERVER)
-    if closes:
-        assert closes > now
-        between = now + (closes - now) * share
-        assert between == closes or is_open(window, between, SERVER)
-        assert not is_open(window, closes, SERVER)
-
-
-@given(situations(), st.integers(0, 4_320))
-def test_open_seconds_are_the_minutes_at_which_it_was_open(
-    case: tuple[Recurring, datetime], minutes: int
-) -> None:
-    window, now = case
-    start = now.replace(second=0)
-    step = timedelta(minutes=15)
-    start -= timedelta(minutes=start.minute % 15)
-    steps = minutes // 15
-    seen = sum(is_open(window, start + each * step, SERVER) for each in range(steps))
-    assert open_seconds(window, start, start + steps * step, SERVER) == seen * 900
-
-
-@given(situations(), st.integers(0, 200_000), st.integers(0, 200_000))
-def test_open_seconds_add_up_and_after_open_undoes_them(
-    case: tuple[Recurring, datetime], one: int, two: int
-) -> None:
-    window, start = case
-    middle, end = start + one * SECOND, start + (one + two) * SECOND
-    total = open_seconds(window, start, end, SERVER)
-    assert total == open_seconds(window, start, middle, SERVER) + open_seconds(window, middle, end, SERVER)
-    assert 0 <= total <= one + two
-    reached = after_open(window, start, total, SERVER, horizon=365 * DAY)
-    assert reached is not None
-    assert open_seconds(window, start, reached, SERVER) == total
-
-
-@given(situations())
-def test_every_situation_has_a_sentence(case: tuple[Recurring, datetime]) -> None:
-    window, now = case
-    assert describe(window, now, SERVER).startswith("Open" if is_open(window, now, SERVER) else "Opens")
