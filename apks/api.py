@@ -186,6 +186,7 @@ def package_shape(apk: Any) -> dict[str, Any]:
 
 
 def version_shape(version: ApkVersion) -> dict[str, Any]:
+    """A version as the wire contract shows it; expects `apk` loaded."""
     return {
         "id": version.pk,
         "apk_id": version.apk_id,

@@ -37,6 +37,7 @@ class Element:
 
 
 def write_manifest(root: Element) -> bytes:
+    """The element with all below it as Android's binary XML."""
     strings = _Strings(root)
     namespace = struct.pack("<II", strings["android"], strings[ANDROID])
     ids = b"".join(struct.pack("<I", RESOURCE_IDS[name]) for name in strings.with_id)

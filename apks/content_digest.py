@@ -16,6 +16,8 @@ _CHUNK: Final = 1 << 20
 
 
 class ChunkedDigest:
+    """The digest of APK signatures v2 and v3 under one algorithm, over chunks of 1 MiB in their order."""
+
     def __init__(self, name: str) -> None:
         self._name = name
         self._chunks: list[bytes] = []

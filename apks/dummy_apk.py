@@ -142,6 +142,7 @@ def signed(unsigned: bytes, key: SigningKey) -> bytes:
 
 
 def content_digest(unsigned: bytes, layout: Layout) -> bytes:
+    """The chunked SHA-256 that v2 and v3 sign."""
     _, digests = digest_content(io.BytesIO(unsigned), layout, layout.directory_offset, ["sha256"])
     return digests["sha256"]
 
@@ -164,14 +165,17 @@ def signer(
 
 
 def attribute(number: int, value: bytes) -> bytes:
+    """A numbered attribute of a signer."""
     return struct.pack("<I", number) + value
 
 
 def prefixed(data: bytes) -> bytes:
+    """With its length before it, as the signing block wants it."""
     return struct.pack("<I", len(data)) + data
 
 
 def sequence(items: Iterable[bytes]) -> bytes:
+    """Each with its length, and all with theirs."""
     return prefixed(b"".join(prefixed(item) for item in items))
 
 

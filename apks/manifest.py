@@ -68,6 +68,7 @@ class _Elements:
 
 
 def invalid(detail: str) -> Refused:
+    """The refusal of a manifest that Android would not read either."""
     return Refused("manifest_invalid", f"AndroidManifest.xml: {detail}")
 
 

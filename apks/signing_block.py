@@ -19,6 +19,7 @@ _MAGIC: Final = b"APK Sig Block 42"
 
 
 def malformed(what: str) -> Refused:
+    """The refusal of a signing block that cannot be read; `what` stands in brackets."""
     return Refused("signature_invalid", f"The signature is damaged ({what}). Build and sign the file again.")
 
 

@@ -33,6 +33,8 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
+    """A file by the directory: `packed` and `size` in bytes, `offset` of its local header."""
+
     name: str
     method: int
     encrypted: bool
@@ -43,6 +45,7 @@ class Entry:
 
 
 def read_at(file: BinaryIO, offset: int, length: int) -> bytes:
+    """Refused where the file is shorter."""
     file.seek(offset)
     data = file.read(length)
     if len(data) != length:

@@ -23,7 +23,7 @@ def tell_to_stop(deployment_id: int) -> None:
 
 
 def nudge(task_ids: list[int]) -> None:
-    nudging.push(task_ids)
+    nudging.call(task_ids)
 
 
 def tidy() -> None:

@@ -172,6 +172,7 @@ def _shown(device_id: int) -> dict[str, Any]:
 
 
 def device_shape(device: Device) -> dict[str, Any]:
+    """A device as the wire contract shows it, with its last readings; expects `heartbeat` loaded."""
     return {
         "id": device.pk,
         "alias": device.alias,

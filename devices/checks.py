@@ -9,4 +9,5 @@ from devices import push
 
 @register()
 def push_can_work(**_: Any) -> list[CheckMessage]:
+    """Errors where push is wanted and cannot work as it is set up."""
     return [Error(sentence, id="devices.E001") for sentence in push.problems()]

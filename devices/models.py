@@ -9,6 +9,8 @@ from django.db.models.functions import Now
 
 
 class DeviceStatus(models.TextChoices):
+    """A retired device keeps its history and is reached by no deployment."""
+
     ACTIVE = "active", "Active"
     RETIRED = "retired", "Retired"
 

@@ -19,6 +19,8 @@ IDS = ("action", "schema", "deployment_id", "device_id", "attempt")
 
 
 class Outcome(StrEnum):
+    """What became of a message, by what the sender has to do next."""
+
     DELIVERED = "delivered"  # FCM has taken it; whether the device got it only the device can say
     TOKEN_GONE = "token_gone"  # noqa: S105 - forget the token, leave the device to its heartbeat
     REJECTED = "rejected"  # sending the same again would fail again; the detail says why
@@ -49,6 +51,7 @@ class PushResult:
 
 
 def enabled() -> bool:
+    """Whether commands are pushed at all; else they come with heartbeats."""
     return bool(settings.PUSH_TRANSPORT == "fcm")
 
 

@@ -260,6 +260,8 @@ def succeeded(
     installed: Mapping[str, Any] | None = None,
     post_install: str = "",
 ) -> Change:
+    """The version is there. `installed`: what the agent said of it beyond the version asked for (`signer_sha256`).
+    `post_install`: what became of the restart, "ok", "failed" or "" where none was told."""
     app = {"version_code": task.version_code, "version_name": task.version_name} | dict(installed or {})
     columns = {
         **LANDED,

@@ -6,9 +6,10 @@ most one ring is under way per deployment, so a burst of reports is one job.
 
 from typing import Final
 
-from django.conf import settings
 from django.db import connection, transaction
 from django_q.tasks import async_task
+
+from devices import push
 
 # A ring that nobody answered (its worker died) may be repeated after this many seconds.
 STALE_SEC: Final = 5
@@ -19,7 +20,7 @@ _RING: Final = """INSERT INTO deployment_bell (deployment_id, rung_at) VALUES (%
 
 def ring(deployment_id: int) -> None:
     """After this transaction: a slot is free. With check-in the devices come by themselves."""
-    if settings.PUSH_TRANSPORT == "fcm":
+    if push.enabled():
         transaction.on_commit(lambda: call(deployment_id))
 
 
@@ -34,11 +35,12 @@ def call(deployment_id: int) -> None:
 
 
 def answered(deployment_id: int) -> None:
+    """Whoever takes up the work says so first, so that a ring from then on is another job."""
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM deployment_bell WHERE deployment_id = %s", [deployment_id])
 
 
 def tell_to_stop(deployment_id: int) -> None:
     """Has a worker tell the devices of a canceled deployment; their own question would tell them, too."""
-    if settings.PUSH_TRANSPORT == "fcm":
+    if push.enabled():
         async_task("deployments.tasks.tell_to_stop", deployment_id)

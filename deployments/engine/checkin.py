@@ -28,11 +28,14 @@ _DECIDED = {False: {turns.READY, *MISSES, *ENDING}, True: {turns.READY, *ENDING}
 
 @dataclass(frozen=True, slots=True)
 class CheckIn:
+    """The answer to a heartbeat: at most one command, as the wire contract shows it."""
+
     server_time: datetime
     commands: list[dict[str, Any]]
 
 
 def check_in(device: DeviceCredential, beat: HeartbeatIn) -> CheckIn:
+    """Stores the heartbeat, settles what its inventory shows, and hands out the command that is the device's now."""
     now = timezone.now()
     versions = heartbeat.store(device, beat, now)
     if versions is not None:

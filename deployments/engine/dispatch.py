@@ -107,6 +107,7 @@ def claim_for_heartbeat(deployment_id: int, task_id: int, device_id: int) -> Cla
 
 
 def claim_for_push(now: Turn, candidates: list[turns.Candidate]) -> list[Claim]:
+    """Sends to as many of these as there is room for; those without a push token come by heartbeat."""
     pushable = [(each.task_id, each.device_id) for each in candidates if each.can_push]
     return claim(now, pushable[: now.room], "push")
 

@@ -49,6 +49,7 @@ def after(task: Task, said: Success, now: datetime) -> Change | None:
 
 
 def asked(task: Task) -> bool:
+    """Whether its deployment counts only apps that were seen to run."""
     return task.options_json.get("health_within_min") is not None
 
 

@@ -86,12 +86,16 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
+    """Devices of the failure limit: that succeeded, and that failed or wait for a retry after a failure that counts."""
+
     ok: int
     bad: int
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
+    """What pace, canary and failure limit are judged by."""
+
     pace: Pace
     canary: Canary
     failures: Failures
@@ -105,10 +109,12 @@ def measure(deployment: Deployment, options: DeploymentOptions, *, always_ok: bo
 
 
 def measure_pace(deployment: Deployment, options: DeploymentOptions) -> Pace:
+    """How many more sends the limits allow now; exact for who holds the deployment's lock."""
     return _pace(options, *_row(_PACE, _pace_params(deployment)))
 
 
 def measure_canary(deployment: Deployment, options: DeploymentOptions) -> Canary:
+    """Its places, who took them and what became of them."""
     return Canary(*_row(_CANARY, _canary_params(deployment, options)))
 
 
@@ -150,6 +156,7 @@ def _failure_params(deployment: Deployment, *, always_ok: bool) -> dict[str, Any
 def canary_verdict(
     deployment: Deployment, options: DeploymentOptions, counts: Canary, now: datetime
 ) -> gate.CanaryVerdict:
+    """The verdict of `gate.canary` over these counts, with the stopwatch as it was last read."""
     reached = deployment.canary_reached_at
     return gate.canary(
         size=counts.size,
@@ -167,6 +174,7 @@ def canary_verdict(
 
 
 def failure_verdict(options: DeploymentOptions, failures: Failures) -> gate.FailureVerdict:
+    """The verdict of `gate.failure_limit` over these counts."""
     return gate.failure_limit(
         ok=failures.ok,
         bad=failures.bad,

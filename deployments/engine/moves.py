@@ -51,6 +51,7 @@ def move(
 
 
 def not_legal(deployment: Deployment, to: str) -> Conflict:
+    """`to` completes the sentence: it cannot become …"""
     status = DeploymentStatus(deployment.status)
     return Conflict(
         f"The deployment is {status.label.lower()}; it cannot become {to}.",
@@ -92,6 +93,7 @@ def pause(
 
 
 def recall_unacknowledged(deployment_id: int, now: datetime) -> None:
+    """Sends that no device has acknowledged go back to the queue; what is acknowledged goes on."""
     with connection.cursor() as cursor:
         cursor.execute(
             _RECALL,

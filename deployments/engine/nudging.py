@@ -4,7 +4,6 @@ back; its next heartbeat settles the rest. With check-in it comes by itself."""
 from datetime import datetime
 from typing import Any, Final
 
-from django.conf import settings
 from django.db import connection
 from django_q.tasks import async_task
 
@@ -12,6 +11,7 @@ from deployments import audit
 from deployments.engine import attempts, pushing
 from deployments.engine.reaper import NOT_STOPPED
 from deployments.rules.states import AGENT_PACKAGE, HARD_STOPS, Phase
+from devices import push
 from devices.models import Device
 from devices.push import PushMessage
 from mdm.people import SYSTEM
@@ -31,7 +31,7 @@ SELECT id FROM nudged"""
 
 def look(now: datetime) -> None:
     """Finds whom to call; a worker does."""
-    if settings.PUSH_TRANSPORT != "fcm":
+    if not push.enabled():
         return
     params: dict[str, Any] = {
         "now": now,
@@ -47,7 +47,7 @@ def look(now: datetime) -> None:
         async_task("deployments.tasks.nudge", task_ids)
 
 
-def push(task_ids: list[int]) -> None:
+def call(task_ids: list[int]) -> None:
     """The command once more, to those that are still at it."""
     tasks = attempts.read("t.id = ANY(%s) AND t.phase = %s", [task_ids, Phase.INSTALLING.value])
     found = Device.objects.filter(pk__in=[task.device_id for task in tasks]).exclude(fcm_token="")

@@ -81,6 +81,7 @@ def chosen_by(target: Target, package: str) -> Chosen:
 
 
 def chosen_by_dry_run(dry_run_id: int) -> Chosen:
+    """Exactly the devices of that dry run, whoever matches its target by now."""
     return _named(DryRunDevice.objects.filter(dry_run_id=dry_run_id).values("device_id").query)
 
 

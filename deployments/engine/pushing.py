@@ -59,6 +59,7 @@ def send(messages: list[PushMessage]) -> list[PushResult]:
 
 
 def message(task: Task, token: str) -> PushMessage:
+    """The command as a push, kept by FCM no longer than the device has time to take it."""
     assert task.in_flight_until is not None
     ttl = max(0, int((task.in_flight_until - timezone.now()).total_seconds()))
     return PushMessage(token, push.encode_command(commands.command(task)), ttl, task.package, task.id)

@@ -95,6 +95,7 @@ def deployable_version(apk_version_id: int) -> ApkVersion:
 
 
 def check(options: DeploymentOptions, target_type: Literal["fleet", "selection"], now: datetime) -> None:
+    """Invalid where options are right one by one and wrong together, or for this target, or by now."""
     if found := problems(options, target_type=target_type, now=now):
         raise Invalid(
             " ".join(found.values()),
@@ -103,6 +104,7 @@ def check(options: DeploymentOptions, target_type: Literal["fleet", "selection"]
 
 
 def nobody() -> Invalid:
+    """The refusal of a target that matches no device."""
     return Invalid(
         "The target matches no device.", slug="no_devices", errors={"target": "It matches no device."}
     )
@@ -191,6 +193,7 @@ def find(dry_run_id: int, now: datetime, *, lock: bool = False) -> DryRun:
 
 
 def devices_page(actor: Actor, dry_run_id: int, wanted: Paging) -> dict[str, Any]:
+    """A page of its devices with the class and the reason of each. Forbidden, NotFound."""
     actor.require(MAY_LOOK)
     return paging.page(devices_of(find(dry_run_id, timezone.now())), wanted, _device)
 

@@ -20,6 +20,7 @@ STOPPABLE = (DeploymentStatus.QUEUED, DeploymentStatus.RUNNING)
 
 
 def read() -> dict[str, Any]:
+    """The switch as the wire contract shows it."""
     return _shape(FleetSwitch.objects.select_related("changed_by").get())
 
 

@@ -44,6 +44,7 @@ OVERRODE_CANARY: Final = _last("e.meta ->> 'was' = ANY(%(canary_stops)s)", _GIVE
 
 
 def that_moved(deployment: Deployment) -> Said | None:
+    """None where its log does not say: it was cut, or nothing has moved it yet."""
     with connection.cursor() as cursor:
         cursor.execute(MOVED, {"id": deployment.pk, "status": deployment.status})
         row = cursor.fetchone()
