@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from deployments import tick
 from deployments.models import Deployment
 from deployments.operations import fleet_switch, lifecycle
+from devices.models import Device
 from tests.browser.conftest import in_both_schemes, sideways
 from tests.deployments import scene
 from tests.deployments.pages import address, someone
@@ -177,32 +178,72 @@ def test_no_page_has_a_fault_that_axe_finds_or_scrolls_sideways(
     assert found == {where: ([], [], 0) for where in addresses}
 
 
+def _empty() -> list[str]:
+    user = someone("operator")
+    lists = (
+        "apks/apk", "apks/apkversion", "devices/device", "devices/enrollmenttoken", "deployments/deployment",
+        "mdm/apitoken", "mdm/auditevent", "auth/user", "auth/group",
+    )  # fmt: skip
+    adding = (
+        "apks/apk",
+        "apks/apkversion",
+        "devices/enrollmenttoken",
+        "mdm/apitoken",
+        "auth/user",
+        "auth/group",
+    )
+    of_user = ("change", "password", "history", "delete")
+    return [
+        "/admin/",
+        "/admin/deployments/fleetswitch/",
+        "/admin/password_change/",
+        *(f"/admin/auth/user/{user.pk}/{page}/" for page in of_user),
+        *(f"/admin/{name}/" for name in lists),
+        *(f"/admin/{name}/add/" for name in adding),
+    ]
+
+
+def _running(deployment: Deployment, fleet: list[Device]) -> list[str]:
+    version, device = (
+        f"/admin/apks/apkversion/{deployment.to_version_id}",
+        f"/admin/devices/device/{fleet[3].pk}",
+    )
+    return [
+        *(address(deployment, f"{act}/") for act in ("pause", "cancel", "pace")),
+        address(deployment, "details/?events=all&status=failed"),
+        *(f"{version}/{page}/" for page in ("deploy", "change", "withdraw")),
+        *("/admin/apks/apkversion/", "/admin/devices/device/", "/admin/deployments/deploymentevent/"),
+        *(f"{device}/{page}/" for page in ("change", "edit", "retire")),
+    ]
+
+
+def _held(deployment: Deployment, fleet: list[Device]) -> list[str]:
+    scene.report(deployment, fleet[2], "failed", error_code="apk_invalid")
+    for device in fleet[4:8]:
+        scene.beat(device)
+        scene.report(deployment, device, "failed", error_code="apk_invalid")
+    tick.advance(deployment.pk)
+    assert scene.state(deployment) == ("paused", "failure_rate")
+    return [address(deployment, "resume/")]
+
+
+def _stopped(*_: object) -> list[str]:
+    fleet_switch.change(scene.admin(), kill_switch=True, reason="bad build " * 20)
+    return []
+
+
+def _finished(deployment: Deployment, _: list[Device]) -> list[str]:
+    lifecycle.cancel(scene.admin(), deployment.pk, reason="wrong build")
+    return []
+
+
+LATER = {"running": _running, "held": _held, "stopped": _stopped, "finished": _finished}
+
+
 def _in_state(state: str) -> list[str]:
     """Brings the installation into that state and names the pages that show it."""
-    user = someone("operator")
     if state == "empty":
-        lists = (
-            "apks/apk", "apks/apkversion", "devices/device", "devices/enrollmenttoken", "deployments/deployment",
-            "mdm/apitoken", "mdm/auditevent", "auth/user", "auth/group",
-        )  # fmt: skip
-        adding = (
-            "apks/apk",
-            "apks/apkversion",
-            "devices/enrollmenttoken",
-            "mdm/apitoken",
-            "auth/user",
-            "auth/group",
-        )
-        stock = [f"/admin/auth/user/{user.pk}/change/", f"/admin/auth/user/{user.pk}/password/"]
-        stock += [f"/admin/auth/user/{user.pk}/{page}/" for page in ("history", "delete")]
-        return [
-            "/admin/",
-            "/admin/deployments/fleetswitch/",
-            "/admin/password_change/",
-            *stock,
-            *(f"/admin/{name}/" for name in lists),
-            *(f"/admin/{name}/add/" for name in adding),
-        ]
+        return _empty()
     deployment, fleet = mixed()
     pages = [
         "/admin/",
@@ -210,24 +251,4 @@ def _in_state(state: str) -> list[str]:
         address(deployment),
         "/admin/deployments/fleetswitch/",
     ]
-    if state == "running":
-        version = deployment.to_version_id
-        device = f"/admin/devices/device/{fleet[3].pk}"
-        pages += [address(deployment, f"{act}/") for act in ("pause", "cancel", "pace")]
-        pages += [address(deployment, "details/?events=all&status=failed")]
-        pages += [f"/admin/apks/apkversion/{version}/{page}/" for page in ("deploy", "change", "withdraw")]
-        pages += ["/admin/apks/apkversion/", "/admin/devices/device/", "/admin/deployments/deploymentevent/"]
-        pages += [f"{device}/{page}/" for page in ("change", "edit", "retire")]
-    elif state == "held":
-        scene.report(deployment, fleet[2], "failed", error_code="apk_invalid")
-        for device in fleet[4:8]:
-            scene.beat(device)
-            scene.report(deployment, device, "failed", error_code="apk_invalid")
-        tick.advance(deployment.pk)
-        assert scene.state(deployment) == ("paused", "failure_rate")
-        pages.append(address(deployment, "resume/"))
-    elif state == "stopped":
-        fleet_switch.change(scene.admin(), kill_switch=True, reason="bad build " * 20)
-    else:
-        lifecycle.cancel(scene.admin(), deployment.pk, reason="wrong build")
-    return pages
+    return pages + LATER[state](deployment, fleet)
