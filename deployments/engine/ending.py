@@ -37,6 +37,6 @@ def end_tasks_of_device(device_id: int, actor: Actor, now: datetime) -> None:
     _end(_OF_DEVICE, actor, id=device_id, reason="device_retired", event="The device was retired", now=now)
 
 
-def _end(statement: str, actor: Actor, **params: object) -> None:
+def _end(statement: str, actor: Actor, **params: int | str | datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, params | audit.signed(actor))
