@@ -9,8 +9,8 @@ from deployments.models import Deployment
 from tests.browser.conftest import sideways, violations
 from tests.browser.test_story import sign_in
 from tests.deployments import scene
+from tests.deployments.going_back import SHOP, on, rebuilt, tripped, version
 from tests.deployments.pages import address
-from tests.deployments.test_rollback import SHOP, on, rebuilt, tripped, version
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,8 +12,8 @@ from deployments.models import Deployment
 from deployments.operations import lifecycle, rollback
 from deployments.operations.rollback import Consent
 from tests.deployments import scene
+from tests.deployments.going_back import SHOP, go_back, on, rebuilt, tripped, version
 from tests.deployments.pages import address, signed_in
-from tests.deployments.test_rollback import SHOP, go_back, on, rebuilt, tripped, version
 
 pytestmark = pytest.mark.django_db
 

@@ -10,8 +10,8 @@ from tests.browser.pictures.conftest import Take
 from tests.browser.test_follow_up import by_reinstall
 from tests.browser.test_story import sign_in
 from tests.deployments import scene
+from tests.deployments.going_back import go_back, rebuilt, tripped
 from tests.deployments.pages import address
-from tests.deployments.test_rollback import go_back, rebuilt, tripped
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
