@@ -39,4 +39,4 @@ def end_tasks_of_device(device_id: int, actor: Actor, now: datetime) -> None:
 
 def _end(statement: str, actor: Actor, **params: int | str | datetime) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(statement, params | audit.signed(actor))
+        cursor.execute(statement, {**params, **audit.signed(actor)})
