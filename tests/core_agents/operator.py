@@ -14,10 +14,12 @@ from mdm.embedded_postgres import DATABASE, USER, socket_folder
 from tests.apks.forging import rsa_key
 from tests.concurrency.product import answered
 from tests.core_agents.sim import Sim
-from tests.mdm.instance import Instance
+from tests.mdm.instance import Instance, eventually
 
 AGENT, OTHER = "com.nexmdm", "com.example.till"
 PASSWORD = "only for this test"
+# For what takes seconds where nothing else runs: a machine that is busy is no fault of the product.
+PATIENCE_SEC = 120.0
 # Nothing stands between a test and its devices but what the test is about.
 WIDE_OPEN: dict[str, Any] = {
     "canary": 0,
@@ -62,6 +64,13 @@ class Operator:
         }
         found: int = self.call("POST", "/v1/deployments", body)["deployment_id"]
         return found
+
+    def all_heard_of(self, ids: list[int]) -> None:
+        """Each has sent a heartbeat since it was enrolled."""
+        sql = "SELECT count(*) AS heard FROM heartbeat WHERE device_id = ANY(%s) AND received_at IS NOT NULL"
+        eventually(
+            lambda: self.rows(sql, ids)[0]["heard"] == len(ids), "a device was never heard of", PATIENCE_SEC
+        )
 
     def ended(self, deployment_id: int, within: float = 120.0) -> dict[str, Any]:
         """The deployment once every task of it is final."""

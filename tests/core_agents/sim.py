@@ -70,7 +70,7 @@ class Sim:
 
     def device_ids(self) -> list[int]:
         """Of all devices, in their order, once each has an account."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         wanted = int(self._command[self._command.index("--devices") + 1])
         while True:
             accounts = [json.loads(path.read_text()) for path in sorted(self.state.glob("*/account.json"))]

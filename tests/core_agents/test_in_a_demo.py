@@ -6,6 +6,7 @@ import pytest
 
 from agent_api.management.commands.core_agents import enrollment_token
 from mdm import agent_build
+from tests.core_agents.operator import PATIENCE_SEC
 from tests.mdm.instance import Instance, eventually, kill
 
 COUNT = """
@@ -19,7 +20,7 @@ def test_some_of_a_demos_fleet_run_the_core_come_back_when_killed_and_go_when_it
     built: None, tmp_path: Path
 ) -> None:
     with Instance(tmp_path / "var", DEMO="1", FLEET="10", CORE_AGENTS="3") as demo:
-        eventually(lambda: _devices(demo) == "10 2", "some device was never heard of", within=60)
+        eventually(lambda: _devices(demo) == "10 2", "some device was never heard of", PATIENCE_SEC)
         (core,) = demo.processes("sim.jar")
         assert [word for word in core.cmdline() if word.startswith("--")] == [
             "--server",
@@ -28,7 +29,7 @@ def test_some_of_a_demos_fleet_run_the_core_come_back_when_killed_and_go_when_it
         ]
         assert core.cmdline()[-1] == "2"
         kill(core)
-        eventually(lambda: demo.processes("sim.jar"), "the core agents did not come back")
+        eventually(lambda: demo.processes("sim.jar"), "the core agents did not come back", PATIENCE_SEC)
         demo.stop()
         assert demo.processes() == []
 
