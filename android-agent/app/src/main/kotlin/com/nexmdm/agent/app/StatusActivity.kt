@@ -25,7 +25,7 @@ import com.nexmdm.agent.store.Provision
 
 /**
  * How this device stands, for the person who holds it. Whoever starts it may suggest a server and a token; only a
- * person's press takes them, and only while the device belongs to no server.
+ * person's press takes them, and only while no server has the device.
  */
 public class StatusActivity : Activity() {
     private val host by lazy { AgentHost.of(this) }
@@ -91,8 +91,16 @@ public class StatusActivity : Activity() {
             contentDescription = percent?.let { getString(R.string.percent, it) }
         }
         show(R.id.confirm, standing == Standing.NEEDS_PERSON && host.question() != null)
-        show(R.id.set_up, standing.isBeforeEnrolment)
+        show(R.id.set_up, standing.canBeSetUp)
+        bindServer(host.provision?.server.takeIf { agent?.isEnrolled == true })
         show(R.id.background, !isLeftAlone())
+    }
+
+    /** A device that was turned away goes back to its own server or, reset, to another. */
+    private fun bindServer(own: String?) {
+        val field = findViewById<EditText>(R.id.server)
+        field.isEnabled = own == null
+        if (own != null && field.text.toString() != own) field.setText(own)
     }
 
     private fun facts(): String {

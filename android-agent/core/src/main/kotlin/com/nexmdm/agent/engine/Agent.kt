@@ -27,6 +27,22 @@ public class AgentSettings(
     public val limits: DownloadLimits = DownloadLimits(),
 )
 
+/** How a device stands with its server. */
+public enum class Membership {
+    /** No server, and no enrolment token to be taken with. */
+    NONE,
+
+    /** It has an enrolment token and waits for the server's answer. */
+    JOINING,
+
+    /** The server does not accept the enrolment token or the device; [Agent.refused] says why. */
+    REFUSED,
+    MEMBER,
+
+    /** The server does not accept the device any more. */
+    TURNED_AWAY,
+}
+
 /** One device's agent: enrols, beats, and lets the coordinator work. [work] belongs to one thread at a time. */
 public class Agent(
     private val settings: AgentSettings,
@@ -55,11 +71,12 @@ public class Agent(
     private var beatAtMs = 0L
     private var failures = 0
     private var known: List<InstalledPackage>? = null
+    private var knownAtMs = 0L
 
     @Volatile
     private var lastFailure: Enrolment.Refused? = null
 
-    /** Given by the person or the provisioning; used until the server has taken it. */
+    /** Given by the person or the provisioning; kept until the server has taken the device, or refused it. */
     @Volatile
     public var enrollmentToken: String? = null
 
@@ -78,14 +95,38 @@ public class Agent(
     public var isTurnedAway: Boolean = false
         private set
 
+    public val membership: Membership
+        get() =
+            when {
+                isEnrolled && !isTurnedAway -> Membership.MEMBER
+                enrollmentToken != null -> Membership.JOINING
+                refused != null -> Membership.REFUSED
+                isEnrolled -> Membership.TURNED_AWAY
+                else -> Membership.NONE
+            }
+
     /** Does what is due and says in how many milliseconds to come back; [NEVER] = only news brings something to do. */
     public fun work(): Long {
+        if (isTurnedAway && enrollmentToken != null) enrol()
         if (!isEnrolled && !enrol()) return if (enrollmentToken == null) NEVER else untilBeat()
         val idle = coordinator.state.job == null
         beatIfDue()
         val pause = coordinator.work(::beatIfDue)
         if (!idle && coordinator.state.job == null) beatAtMs = minOf(beatAtMs, ports.clock.elapsedMs() + AFTER_JOB_MS)
         return minOf(pause ?: NEVER, untilBeat())
+    }
+
+    /**
+     * Whether a person may give this device to [server] now. Once it belongs to one, only that one takes it back, and
+     * only when it has turned it away.
+     */
+    public fun mayEnrolAt(server: String): Boolean = !isEnrolled || (isTurnedAway && server == settings.server)
+
+    /** The server that turned this device away has given it another enrolment token. */
+    public fun enrolAgain(token: String) {
+        lastFailure = null
+        enrollmentToken = token
+        beatAtMs = 0
     }
 
     /** An FCM data message: only a hint, the server is asked before anything happens. */
@@ -115,17 +156,17 @@ public class Agent(
         if (token == null || untilBeat() > 0) return false
         val answer = api.enroll(settings.device, token, pushToken, ports.packages.inventory())
         when (answer) {
-            is Enrolment.Done -> return enrolled(answer)
+            is Enrolment.Done -> return enrolled(answer, token)
             is Enrolment.Refused -> {
                 lastFailure = answer
-                enrollmentToken = null
+                forget(token)
             }
             is Enrolment.Unreachable -> again(answer.retryAfterMs)
         }
         return false
     }
 
-    private fun enrolled(done: Enrolment.Done): Boolean {
+    private fun enrolled(done: Enrolment.Done, enrollmentToken: String): Boolean {
         try {
             account.enrolled(done.deviceId, done.token, ports.clock.now().toEpochMilli())
         } catch (_: IOException) {
@@ -133,32 +174,52 @@ public class Agent(
             return false
         }
         failures = 0
-        enrollmentToken = null
+        isTurnedAway = false
+        known = null
+        forget(enrollmentToken)
         return true
+    }
+
+    /** Unless a person has given another one meanwhile. */
+    private fun forget(token: String) {
+        if (enrollmentToken == token) enrollmentToken = null
     }
 
     private fun beatIfDue() {
         if (untilBeat() > 0) return
         rotateIfOld()
         val packages = ports.packages.inventory()
-        val answer =
-            api.heartbeat(settings.device, ports.device.snapshot(), pushToken, packages.takeIf { it != known })
-        when (answer) {
+        val isNews = packages != known || ports.clock.elapsedMs() - knownAtMs > INVENTORY_MS
+        val news = packages.takeIf { isNews }
+        when (val answer = api.heartbeat(settings.device, ports.device.snapshot(), pushToken, news)) {
             is Beat.Answered -> {
-                known = packages
+                news?.let(::told)
                 answered(answer)
             }
-            is Beat.Unreachable -> again(answer.retryAfterMs)
-            is Beat.Unauthorized -> {
+            is Beat.Unreachable -> unreached(answer)
+            is Beat.TurnedAway -> {
                 isTurnedAway = true
-                again(UNAUTHORIZED_MS)
+                again(TURNED_AWAY_MS)
+                if (enrollmentToken != null) beatAtMs = 0
             }
         }
+    }
+
+    private fun told(packages: List<InstalledPackage>) {
+        known = packages
+        knownAtMs = ports.clock.elapsedMs()
+    }
+
+    /** Who was away may have come back from a backup, with an older memory. Who is only busy is not made busier. */
+    private fun unreached(answer: Beat.Unreachable) {
+        if (answer.retryAfterMs == null) known = null
+        again(answer.retryAfterMs)
     }
 
     private fun answered(beat: Beat.Answered) {
         failures = 0
         isTurnedAway = false
+        enrollmentToken = null
         beat.serverTime?.let(time::learn)
         beatAtMs = ports.clock.elapsedMs() + Backoff.jittered(beat.intervalSec, random)
         coordinator.load()
@@ -195,7 +256,8 @@ public class Agent(
     public companion object {
         public const val NEVER: Long = Long.MAX_VALUE
         private val BEAT_AGAIN = Backoff(firstMs = 2_000, maxMs = 5 * 60_000)
-        private const val UNAUTHORIZED_MS = 15 * 60_000L
+        private const val TURNED_AWAY_MS = 15 * 60_000L
+        private const val INVENTORY_MS = 6 * 3600 * 1000L
         private const val TOKEN_AGE_MS = 30L * 24 * 3600 * 1000
         private const val AFTER_JOB_MS = 500L
     }

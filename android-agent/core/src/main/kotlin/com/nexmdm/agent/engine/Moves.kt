@@ -52,6 +52,9 @@ internal class Moves(private val state: State, private val job: Job, private val
     /** The server called it off, for a reason in its own words. */
     fun stop(reason: String): Step = end(Status.SKIPPED, reason, "stopped as told")
 
+    /** Over without a word: the server knows, or knows nothing of it. */
+    fun drop(): Step = Step(state.copy(job = null))
+
     /** This agent took the package off in this or an earlier attempt: nothing but the end may stop it now. */
     fun isUnfinished(): Boolean = (job.phase as? Phase.Working)?.command?.apk?.packageName in state.removed
 
@@ -92,7 +95,13 @@ private fun State.told(job: Job, report: (Long, Int) -> Report): State {
     )
 }
 
+/** Of an attempt that this device was through with the server hears nothing before it has said that it stands. */
 internal fun State.begin(key: JobKey, at: Instant): Step {
-    val job = Job(key, Phase.Asking())
-    return Moves(this, job, at).enter(Phase.Asking(), Status.RECEIVED)
+    val known = finished.map { it.report }.filter { it.key.deployment == key.deployment }
+    val isOver = known.any { it.key.attempt >= key.attempt }
+    val job = Job(key, Phase.Asking(again = isOver), seq = known.lastOrNull { it.key == key }?.seq ?: 0)
+    return if (isOver) Step(copy(job = job)) else Moves(this, job, at).enter(job.phase, Status.RECEIVED)
 }
+
+/** The end of this attempt is on its way to the server. */
+internal fun State.isToBeTold(key: JobKey): Boolean = outbox.any { it.key == key && it.status.isFinal }

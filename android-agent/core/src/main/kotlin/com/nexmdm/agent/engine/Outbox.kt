@@ -13,13 +13,6 @@ internal object Outbox {
         return shortened(kept + report)
     }
 
-    /** The same words once more, under a new number in the outbox, if they are not waiting anyway. */
-    fun repeat(state: State, report: Report): State {
-        if (state.outbox.any { it.key == report.key && it.seq == report.seq }) return state
-        val again = report.copy(id = state.nextReport)
-        return state.copy(outbox = shortened(state.outbox + again), nextReport = state.nextReport + 1)
-    }
-
     private fun shortened(all: List<Report>): List<Report> {
         if (all.size <= MAX) return all
         val victim = all.firstOrNull(::isProgress) ?: all.firstOrNull { !it.status.isFinal } ?: all.first()

@@ -15,10 +15,13 @@ import java.time.Instant
  */
 @Serializable
 public sealed interface Phase {
-    /** Does the server still want it? Nothing is trusted before that. */
+    /**
+     * Does the server still want it? Nothing is trusted before that. [again] = this device was through with it: the
+     * order is an old one, or the server has forgotten (it was restored from a backup).
+     */
     @Serializable
     @SerialName("asking")
-    public data class Asking(public val tries: Int = 0) : Phase
+    public data class Asking(public val tries: Int = 0, public val again: Boolean = false) : Phase
 
     @Serializable
     public sealed interface Working : Phase {
@@ -117,7 +120,7 @@ public data class Job(
     public val seq: Int = 0,
 )
 
-/** A job that ended, with the report that said so: the same command again gets the same answer. */
+/** A job that ended, with the report that said so. */
 @Serializable
 public data class Finished(
     public val report: Report,

@@ -47,20 +47,16 @@ public class Reducer(
     }
 
     private fun ordered(state: State, event: Event.Ordered, at: Instant): Step {
-        val known = state.finished.lastOrNull { it.report.key.deployment == event.key.deployment }?.report
         val job = state.job
         return when {
-            known != null && event.key.attempt < known.key.attempt -> Step(state)
-            known != null && event.key.attempt == known.key.attempt -> Step(Outbox.repeat(state, known))
+            job?.key == event.key || state.isToBeTold(event.key) -> Step(state)
             job == null -> state.begin(event.key, at)
-            job.key == event.key -> Step(state)
             else -> advance(job.phase, Event.Poked, Moves(state, job, at), at)
         }
     }
 
     private fun misunderstood(state: State, event: Event.Misunderstood, at: Instant): Step {
-        val known = state.job != null || state.finished.any { it.report.key == event.key }
-        if (known) return Step(state)
+        if (state.job != null || state.isToBeTold(event.key)) return Step(state)
         return Moves(state, Job(event.key, Phase.Asking()), at).fail(FailureCode.INTERNAL, event.why)
     }
 
@@ -93,15 +89,31 @@ public class Reducer(
 
     private fun asking(phase: Phase.Asking, event: Event, moves: Moves, at: Instant): Step {
         if (event !is Event.Confirmed) return moves.stay()
-        return answered(event.answer, moves, phase.tries, { moves.enter(Phase.Asking(phase.tries + 1)) }) { stands ->
-            val command = stands.command
+        if (phase.again && isNothing(event.answer, phase.tries)) return moves.drop()
+        return answered(event.answer, moves, phase.tries, { moves.enter(phase.copy(tries = phase.tries + 1)) }) {
+            val command = it.command
             when {
                 command.apk.packageName == agentPackage && command.installMode == InstallMode.REINSTALL ->
                     moves.fail(FailureCode.INSTALL_BLOCKED, "the agent cannot remove itself")
-                else -> inWindow(stands, moves.knowing(command), at) { it.enter(Phase.Checking(command)) }
+                else -> inWindow(it, moves.knowing(command), at) { known -> taken(phase, command, known) }
             }
         }
     }
+
+    /** What is begun anew is acknowledged only now. */
+    private fun taken(phase: Phase.Asking, command: DeployCommand, moves: Moves): Step =
+        if (phase.again) {
+            moves.enter(Phase.Checking(command), Status.RECEIVED)
+        } else {
+            moves.enter(Phase.Checking(command))
+        }
+
+    private fun isNothing(answer: Confirmation, tries: Int): Boolean =
+        when (answer) {
+            is Confirmation.Gone, is Confirmation.Refused -> true
+            is Confirmation.Unreachable -> tries >= Progress.MAX_TRIES
+            is Confirmation.Stands, is Confirmation.NotUnderstood -> false
+        }
 
     private fun checking(phase: Phase.Checking, event: Event, moves: Moves): Step {
         if (event !is Event.Probed) return moves.stay()

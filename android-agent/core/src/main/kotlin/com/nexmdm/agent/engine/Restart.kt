@@ -12,7 +12,8 @@ internal object Restart {
 
     private fun resumed(phase: Phase, sessions: Map<Int, SessionState>): Phase =
         when (phase) {
-            is Phase.Asking, is Phase.Checking, is Phase.Opening -> Phase.Asking()
+            is Phase.Asking -> phase.copy(tries = 0)
+            is Phase.Checking, is Phase.Opening -> Phase.Asking()
             is Phase.Watching, is Phase.Launching -> phase
             is Phase.Committing -> Phase.Watching(phase.command, phase.session)
             is Phase.Removing -> phase.copy(interrupted = true)

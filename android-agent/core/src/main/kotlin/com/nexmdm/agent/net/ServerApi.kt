@@ -57,7 +57,7 @@ public class ServerApi(
         return when (answer.status) {
             200 -> standing(key, device, answer.text)
             410 -> gone(answer.text)
-            403, 404 -> Confirmation.Refused(answer.status)
+            403, 404 -> if (problem(answer) != null) Confirmation.Refused(answer.status) else Confirmation.Unreachable()
             else -> Confirmation.Unreachable(answer.retryAfterMs)
         }
     }
@@ -70,7 +70,7 @@ public class ServerApi(
             200 -> taken(answer.text)
             409 -> Delivery.Taken(stop = true)
             401, 408, 425, 429 -> Delivery.Unreachable(answer.retryAfterMs)
-            in 400..499 -> Delivery.Refused(answer.status)
+            in 400..499 -> if (problem(answer) != null) Delivery.Refused(answer.status) else Delivery.Unreachable()
             else -> Delivery.Unreachable(answer.retryAfterMs)
         }
     }
@@ -87,7 +87,8 @@ public class ServerApi(
         val answer = asDevice("POST", "/v1/agent/devices/${escaped(id)}/heartbeat", body) ?: return Beat.Unreachable()
         return when (answer.status) {
             200 -> beat(answer.text)
-            401 -> Beat.Unauthorized
+            401 -> Beat.TurnedAway
+            403 -> if (problem(answer) != null) Beat.TurnedAway else Beat.Unreachable()
             else -> Beat.Unreachable(answer.retryAfterMs)
         }
     }
@@ -130,9 +131,9 @@ public class ServerApi(
             return Enrolment.Done(done.deviceId, done.deviceToken)
         }
         val isVerdict = answer.status in 400..499 && answer.status !in setOf(408, 425, 429)
-        if (!isVerdict) return Enrolment.Unreachable(answer.retryAfterMs)
-        val problem = decode(Problem.serializer(), answer.text)
-        return Enrolment.Refused(answer.status, problem?.detail ?: problem?.type ?: problem?.title.orEmpty())
+        val problem = if (isVerdict) problem(answer) else null
+        if (problem == null) return Enrolment.Unreachable(answer.retryAfterMs)
+        return Enrolment.Refused(answer.status, problem.detail ?: problem.title ?: problem.type.orEmpty())
     }
 
     private fun standing(key: JobKey, device: Id, text: String): Confirmation =
@@ -169,6 +170,10 @@ public class ServerApi(
             answer.commands.map(CommandParser::fromElement),
         )
     }
+
+    /** The server's own refusal; null for the page of whatever stands before it. */
+    private fun problem(answer: Answer): Problem? =
+        decode(Problem.serializer(), answer.text)?.takeIf { it.type != null || it.title != null || it.detail != null }
 
     private fun path(key: JobKey, device: Id): String =
         "/v1/agent/deployments/${escaped(key.deployment)}/devices/${escaped(device)}"

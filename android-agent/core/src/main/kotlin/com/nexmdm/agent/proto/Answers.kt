@@ -51,8 +51,8 @@ public sealed interface Beat {
 
     public data class Unreachable(public val retryAfterMs: Long? = null) : Beat
 
-    /** The device token is not accepted any more. */
-    public data object Unauthorized : Beat
+    /** The device token is not accepted any more, or the device was retired. */
+    public data object TurnedAway : Beat
 }
 
 public sealed interface Enrolment {

@@ -125,6 +125,93 @@ class AgentTest {
         assertFalse(agent.isTurnedAway)
     }
 
+    private fun turnedAway(answer: Reply): Agent {
+        val agent = agent().apply { work() }
+        answers["/heartbeat"] = { answer }
+        pass(70_000)
+        agent.work()
+        asked.clear()
+        return agent
+    }
+
+    private val retired = """{"title": "Forbidden", "detail": "The device is retired."}"""
+
+    @Test
+    fun `who was turned away is taken back at once with a new enrolment token`() {
+        for (answer in listOf(Reply(401, "{}"), Reply(403, retired))) {
+            val agent = turnedAway(answer)
+            assertTrue(agent.mayEnrolAt("https://one.test"))
+            answers["/enroll"] = { enrolled("t2") }
+            answers["/heartbeat"] = { beat() }
+            agent.enrolAgain("nxe_2")
+            agent.work()
+            assertEquals(listOf<String?>("t1", "t2"), tokens())
+            assertTrue(""""packages":[""" in String(asked.last().body ?: ByteArray(0)), "all is told anew")
+            assertEquals(listOf("enroll", "heartbeat"), paths())
+            assertEquals(Membership.MEMBER to null, agent.membership to agent.enrollmentToken)
+            assertEquals("t2", saved())
+            account.bytes = ByteArray(0)
+            answers["/enroll"] = { enrolled("t1") }
+        }
+    }
+
+    private fun saved(): String? = SAVED_TOKEN.find(String(account.bytes))?.groupValues?.get(1)
+
+    @Test
+    fun `nobody else can have a device that belongs to a server, whether that turned it away or not`() {
+        val agent = agent().apply { work() }
+        assertFalse(agent.mayEnrolAt("https://one.test"))
+        val away = turnedAway(Reply(401, "{}"))
+        assertEquals(listOf(true, false), listOf("https://one.test", "https://two.test").map(away::mayEnrolAt))
+        assertTrue(agent("https://three.test", token = null).mayEnrolAt("https://four.test"))
+    }
+
+    @Test
+    fun `a new token that is refused leaves everything as it was, and says why`() {
+        val agent = turnedAway(Reply(401, "{}"))
+        answers["/enroll"] = { Reply(401, """{"detail": "This token is spent."}""") }
+        agent.enrolAgain("nxe_2")
+        assertEquals(Membership.JOINING, agent.membership)
+        agent.work()
+        assertEquals(Membership.REFUSED to "This token is spent.", agent.membership to agent.refused?.why)
+        assertEquals("t1" to null, saved() to agent.enrollmentToken)
+        agent.work()
+        assertEquals(listOf("enroll", "heartbeat"), paths(), "and then seldom, as before")
+        agent.enrolAgain("nxe_3")
+        assertEquals(Membership.JOINING to null, agent.membership to agent.refused)
+    }
+
+    @Test
+    fun `a process that ends before it was taken back tries again`() {
+        turnedAway(Reply(401, "{}")).enrolAgain("nxe_2")
+        val next = agent(token = "nxe_2")
+        answers["/enroll"] = { enrolled("t2") }
+        next.work()
+        answers["/heartbeat"] = { beat() }
+        next.work()
+        assertEquals(listOf("heartbeat", "enroll", "heartbeat"), paths())
+        assertEquals("t2", saved())
+    }
+
+    @Test
+    fun `an enrolment token that is not needed is forgotten`() {
+        agent().work()
+        asked.clear()
+        val restarted = agent().apply { work() }
+        assertEquals(listOf("heartbeat") to null, paths() to restarted.enrollmentToken)
+    }
+
+    @Test
+    fun `where a device stands with its server has one name`() {
+        assertEquals(Membership.NONE, agent(token = null).membership)
+        assertEquals(Membership.JOINING, agent().membership)
+        assertEquals(Membership.MEMBER, agent().apply { work() }.membership)
+        assertEquals(Membership.TURNED_AWAY, turnedAway(Reply(401, "{}")).membership)
+        account.bytes = ByteArray(0)
+        answers["/enroll"] = { Reply(401, retired) }
+        assertEquals(Membership.REFUSED, agent().apply { work() }.membership)
+    }
+
     @Test
     fun `packages are told when they change, and again until they were heard`() {
         fun said() = asked.map { String(it.body ?: ByteArray(0)) }.single { "heartbeat" in asked.last().url }
@@ -143,6 +230,13 @@ class AgentTest {
         answers["/heartbeat"] = { beat() }
         assertTrue(beats(agent))
         assertFalse(beats(agent))
+        answers["/heartbeat"] = { Reply(503, ByteArray(0), mapOf("Retry-After" to "60")) }
+        assertFalse(beats(agent))
+        answers["/heartbeat"] = { throw ConnectException("it is restored from a backup") }
+        assertFalse(beats(agent))
+        answers["/heartbeat"] = { beat() }
+        assertTrue(beats(agent), "who was away may have forgotten")
+        assertEquals(listOf(6), (1..7).filter { beats(agent) }, "every six hours")
     }
 
     private val month = 31L * 24 * 3600 * 1000
@@ -216,5 +310,9 @@ class AgentTest {
         agent.pushed(mapOf("apk" to "{"))
         agent.work()
         assertEquals(emptyList(), paths())
+    }
+
+    private companion object {
+        val SAVED_TOKEN = Regex(""""tokens":\["(.*?)"]""")
     }
 }

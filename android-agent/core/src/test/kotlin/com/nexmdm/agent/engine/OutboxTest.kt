@@ -107,7 +107,7 @@ class OutboxTest {
 
     @Test
     fun `a report that the server refuses is given up in the end, and holds up no other`() {
-        answer = { if (said.last() == 1) Reply(422, "{}") else taken() }
+        answer = { if (said.last() == 1) Reply(422, """{"title": "The body is not right"}""") else taken() }
         deliver()
         assertEquals(listOf(1L), state.outbox.map { it.id })
         repeat(10) {

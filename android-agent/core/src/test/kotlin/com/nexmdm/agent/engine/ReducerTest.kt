@@ -5,6 +5,7 @@ import com.nexmdm.agent.model.FailureCode
 import com.nexmdm.agent.model.Id
 import com.nexmdm.agent.model.InstalledPackage
 import com.nexmdm.agent.model.JobKey
+import com.nexmdm.agent.model.Report
 import com.nexmdm.agent.model.Status
 import com.nexmdm.agent.policy.InstallVerdict
 import com.nexmdm.agent.proto.Confirmation
@@ -15,7 +16,6 @@ import java.time.Instant
 import kotlin.random.Random
 import kotlin.test.Test
 import kotlin.test.assertEquals
-import kotlin.test.assertNull
 import kotlin.test.assertSame
 import kotlin.test.assertTrue
 
@@ -59,6 +59,7 @@ class ReducerTest {
 
     /** A job that ends leaves one final report and no session. */
     private fun assertEndedWell(job: Job, old: State, step: Step) {
+        if ((job.phase as? Phase.Asking)?.again == true && step.state.finished == old.finished) return
         val last = step.state.finished.last().report
         assertEquals(job.key, last.key)
         assertTrue(last.status.isFinal)
@@ -67,15 +68,41 @@ class ReducerTest {
     }
 
     @Test
-    fun `the same order again is answered with the same report`() {
+    fun `an order that is over here waits for the server to hear so, then for its word that it stands`() {
         val ended = reduce(state(Phase.Asking()), Event.Confirmed(key, Confirmation.Gone("kill_switch"))).state
         assertEquals("kill_switch", ended.finished.single().report.errorCode)
+        assertSame(ended, reduce(ended, Event.Ordered(key)).state)
         val delivered = reduce(ended, Event.Delivered(ended.outbox.last().id)).state
-        val again = reduce(delivered, Event.Ordered(key)).state
-        assertNull(again.job)
-        assertEquals(ended.outbox.last().seq, again.outbox.last().seq)
-        assertSame(again, reduce(again, Event.Ordered(JobKey(key.deployment, 0))).state)
-        assertEquals(2, reduce(again, Event.Ordered(JobKey(key.deployment, 2))).state.job?.key?.attempt)
+        val again = reduce(delivered, Event.Ordered(key))
+        assertEquals(listOf(Effect.Confirm(key)) to emptyList(), again.effects to again.state.outbox)
+        val restarted = reduce(again.state, Event.Started(emptyMap())).state
+        assertEquals(again.state, restarted)
+        for (no in listOf(Confirmation.Gone("over"), Confirmation.Refused(404))) {
+            assertEquals(delivered, reduce(again.state, Event.Confirmed(key, no)).state)
+        }
+        val stands = reduce(again.state, Event.Confirmed(key, Confirmation.Stands(command, null, null))).state
+        assertEquals(listOf(Status.RECEIVED to 5), stands.outbox.map { it.status to it.seq })
+        assertEquals(Phase.Checking(command), stands.job?.phase)
+    }
+
+    @Test
+    fun `of what is over the server is asked only so often`() {
+        var state = reduce(over(), Event.Ordered(key)).state
+        repeat(100) { state = reduce(state, Event.Confirmed(key, Confirmation.Unreachable())).state }
+        assertEquals(over(), state)
+    }
+
+    @Test
+    fun `only a higher attempt is news`() {
+        for ((attempt, told) in listOf(0 to 0, 1 to 0, 2 to 1)) {
+            val begun = reduce(over(), Event.Ordered(JobKey(key.deployment, attempt))).state
+            assertEquals(attempt to told, begun.job?.key?.attempt to begun.outbox.size)
+        }
+    }
+
+    private fun over(): State {
+        val report = Report(1, key, 4, Status.SUCCEEDED, Instant.EPOCH)
+        return State(finished = listOf(Finished(report, Instant.EPOCH)), nextReport = 2)
     }
 
     @Test

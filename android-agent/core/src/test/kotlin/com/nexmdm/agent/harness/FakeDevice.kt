@@ -49,6 +49,9 @@ class FakeDevice(private val fuse: Fuse, private val clock: FakeClock) {
     var losesBroadcasts = false
     var commits = 0
 
+    /** How often the platform has put something on the device. */
+    var installed = 0
+
     /** How often the device had been looked at when the last install began. */
     var snapshotsAtCommit = 0
 
@@ -91,6 +94,7 @@ class FakeDevice(private val fuse: Fuse, private val clock: FakeClock) {
             return null
         }
         open.remove(id)
+        if (verdict is InstallVerdict.Done) installed++
         if (verdict !is InstallVerdict.Done) return null
         val facts = (ApkInspector.inspect(ByteChannel(session.bytes), 34) as Inspection.Read).facts
         packages[facts.packageName] =

@@ -56,6 +56,8 @@ class FakeServer(private val fuse: Fuse) : HttpTransport {
     val requests: Int get() = asked.size
     private val lastSeq = HashMap<Int, Int>()
 
+    var isRestored = false
+        private set
     val isSettled: Boolean get() = status in FINAL
 
     override fun open(request: HttpRequest): HttpExchange =
@@ -72,12 +74,28 @@ class FakeServer(private val fuse: Fuse) : HttpTransport {
             path == "/v1/agent/enroll" ->
                 Reply(201, """{"device_id": 7, "device_token": "t", "checkin_interval_sec": 60}""")
             path.endsWith("/heartbeat") -> Reply(200, heartbeat())
-            path.startsWith("/v1/agent/deployments/") && !path.startsWith(OURS) -> Reply(404, "{}")
+            path.startsWith("/v1/agent/deployments/") && !path.startsWith(OURS) -> unknown()
+            forgottenFor > 0 && path.startsWith(OURS) -> unknown()
             path.endsWith("/status") -> report(json(request))
             path.startsWith(OURS) -> confirm(request.url.substringAfter("attempt=").toInt())
             path.startsWith("/v1/artifacts/") -> artifact(request)
-            else -> Reply(404, "{}")
+            else -> unknown()
         }
+    }
+
+    private fun unknown() = Reply(404, """{"type": "about:blank", "title": "Not found", "status": 404}""")
+
+    /**
+     * From a backup that was taken before this deployment sent anything, or even before it was there: then it is begun
+     * again, under the same number, only after so many heartbeats.
+     */
+    fun restored(unknownFor: Int = 0) {
+        isRestored = true
+        attempt = 0
+        status = "queued"
+        forgottenFor = unknownFor
+        lastSeq.clear()
+        applied.clear()
     }
 
     private fun json(request: HttpRequest): JsonObject = Json.parseToJsonElement(
@@ -85,7 +103,9 @@ class FakeServer(private val fuse: Fuse) : HttpTransport {
     ).jsonObject
 
     private fun heartbeat(): String {
-        if (order != null && gone == null && status == "queued") {
+        if (forgottenFor > 0) forgottenFor--
+        val isWanted = order != null && gone == null && forgottenFor == 0
+        if (isWanted && status == "queued") {
             attempt++
             status = "sending"
         }
@@ -126,18 +146,22 @@ class FakeServer(private val fuse: Fuse) : HttpTransport {
         occurredAt += Instant.parse(body.getValue("occurred_at").jsonPrimitive.content)
         status = settled(said, code)
         lastPostInstall = body["post_install"]?.jsonPrimitive?.content ?: lastPostInstall
-        return state(200)
+        return state(200).also { if (isSettled) onSettled() }
     }
 
     private fun settled(said: String, code: String?): String =
         when {
             said == "succeeded" -> said
             said == "skipped" && gone != null -> said
+            said == "skipped" && code in STOPPED -> "queued"
             said == "skipped" -> "device_condition".also { conditions += code.orEmpty() }
             said == "failed" && code in MENDABLE && retries-- > 0 -> "queued"
             said == "failed" -> said
             else -> "installing"
         }
+
+    var onSettled: () -> Unit = {}
+    private var forgottenFor = 0
 
     val conditions = mutableListOf<String>()
     val occurredAt = mutableListOf<Instant>()
@@ -188,6 +212,7 @@ class FakeServer(private val fuse: Fuse) : HttpTransport {
         const val OURS = "/v1/agent/deployments/42/devices/7"
         const val BASE = "https://server.test"
         private val FINAL = setOf("succeeded", "failed", "skipped", "device_condition")
+        private val STOPPED = setOf("canceled", "settled")
         private val MENDABLE =
             setOf(
                 "checksum_mismatch",

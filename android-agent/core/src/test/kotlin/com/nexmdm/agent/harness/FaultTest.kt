@@ -206,6 +206,29 @@ class FaultTest {
         }
     }
 
+    /** What the server changes with its n-th request counts if a question comes after it, and never once installed. */
+    private fun changedAtAnyRequest(change: (FakeServer) -> Unit, end: String) {
+        val whole = update(large).run().server.asked
+        val lastQuestion = whole.indexOfLast { "attempt=" in it } + 1
+        for (changedAt in whole.indexOfFirst { "attempt=" in it } + 1..whole.size) {
+            val world = update(large)
+            world.server.onRequest = { if (world.server.requests == changedAt) change(world.server) }
+            world.run()
+            assertEquals(emptyList(), world.wrongs(), "changed at $changedAt")
+            val stopped = changedAt <= lastQuestion
+            assertEquals(if (stopped) end else "succeeded", world.server.status, "changed at $changedAt")
+            assertEquals(if (stopped) 0 else 1, world.device.commits, "changed at $changedAt")
+        }
+    }
+
+    @Test
+    fun `a cancel at any request stops it, up to the last question before the install`(): Unit =
+        changedAtAnyRequest({ it.gone = "canceled" }, "skipped")
+
+    @Test
+    fun `a window that closes at any request stops it, up to the last question before the install`(): Unit =
+        changedAtAnyRequest({ it.windowOpen = false }, "device_condition")
+
     private val order =
         mapOf("action" to "deploy_apk", "schema" to "1", "deployment_id" to "42", "device_id" to "7", "attempt" to "1")
     private val evil =
@@ -248,9 +271,21 @@ class FaultTest {
         assertEquals("succeeded" to 2, world.server.status to world.server.attempt)
         val asked = world.server.requests
         world.pushed(order)
-        world.run(steps = 3)
+        repeat(3) { world.run(steps = 1) }
         assertEquals(emptyList(), world.wrongs())
-        assertTrue(world.server.asked.drop(asked).none { "attempt=1" in it || "/status" in it })
+        assertTrue(world.server.asked.drop(asked).none { "/status" in it || "/artifacts/" in it })
+    }
+
+    @Test
+    fun `a number that a restored server gives to another deployment is no word on this one`() {
+        val next = ApkFactory.apk("com.shop.till", 122, filler = 1_000)
+        val world = update().run()
+        world.server.restored()
+        world.order(FakeServer.Order(next, versionCode = 122))
+        world.run()
+        assertEquals(emptyList(), world.wrongs())
+        assertEquals("succeeded" to 1, world.server.status to world.server.attempt)
+        assertEquals(122L, world.device.packages["com.shop.till"]?.versionCode)
     }
 
     private fun FakeServer.orderSize(): Int = order?.apk?.size ?: 0

@@ -100,6 +100,35 @@ internal object Paths {
                 it.device.verdict = { InstallVerdict.AskPerson }
                 it.order(FakeServer.Order(apk))
             },
+            Path("an update that the restored server does not know of", setOf("succeeded"), check = ::isDoneOnce) {
+                it.device.install("com.shop.till", 120)
+                it.order(FakeServer.Order(apk, intent = "com.shop.RESTART"))
+                it.server.onSettled = it.server.once { restored() }
+            },
+            Path("a second attempt, and a server of before the first", setOf("succeeded"), check = ::isDoneOnce) {
+                it.device.install("com.shop.till", 120)
+                it.order(FakeServer.Order(apk))
+                it.server.served = { server -> if (server.attempt == 1 && !server.isRestored) damaged else apk }
+                it.server.onSettled = it.server.once { restored() }
+            },
+            Path("a server restored in the middle", setOf("succeeded"), check = ::isDoneOnce) {
+                it.device.install("com.shop.till", 120)
+                it.order(FakeServer.Order(apk))
+                val restored = it.server.once { restored() }
+                it.server.onRequest = { url -> if ("/artifacts/" in url) restored() }
+            },
+            Path("a deployment that is begun again after a restore", setOf("succeeded"), check = ::isDoneOnce) {
+                it.device.install("com.shop.till", 120)
+                it.order(FakeServer.Order(apk))
+                val restored = it.server.once { restored(unknownFor = 2) }
+                it.server.onRequest = { url -> if ("/artifacts/" in url) restored() }
+            },
+            Path("a refused install, and a server restored to before it", setOf("failed"), check = ::isUntouched) {
+                it.device.install("com.shop.till", 120)
+                it.device.verdict = { InstallVerdict.Failed(FailureCode.VERIFIER_BLOCKED, "Play Protect") }
+                it.order(FakeServer.Order(apk))
+                it.server.onSettled = it.server.once { restored() }
+            },
             Path("a call that comes in before the commit", setOf("device_condition"), check = ::isUntouched) {
                 it.device.install("com.shop.till", 120)
                 it.order(FakeServer.Order(apk))
@@ -111,6 +140,16 @@ internal object Paths {
         )
 
     fun isUpdated(world: World) = assertEquals(121, world.device.packages["com.shop.till"]?.versionCode)
+
+    /** By the number of its attempts, too: nobody had to lose patience. */
+    fun isDoneOnce(world: World) {
+        assertTrue(world.server.isRestored)
+        assertEquals(121L to 1, world.device.packages["com.shop.till"]?.versionCode to world.device.installed)
+    }
+
+    private fun FakeServer.once(act: FakeServer.() -> Unit): () -> Unit = {
+        if (!isRestored) act()
+    }
 
     fun isUntouched(world: World) = assertEquals(120, world.device.packages["com.shop.till"]?.versionCode)
 

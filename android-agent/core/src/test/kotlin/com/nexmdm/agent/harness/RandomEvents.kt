@@ -64,7 +64,11 @@ class RandomEvents(private val random: Random) {
     private fun started() = Event.Started(mapOf(1 to SessionState.entries.random(random)))
 
     private fun another(): JobKey {
-        if (random.nextInt(3) == 0) attempt++ else deployment++
+        when (random.nextInt(5)) {
+            0 -> Unit
+            1 -> attempt++
+            else -> deployment++
+        }
         return JobKey(Id("$deployment"), attempt)
     }
 

@@ -49,6 +49,10 @@ class ServerApiTest {
         for (text in strangers) {
             assertIs<Confirmation.Unreachable>(api(200, text).confirm(key), text)
             assertIs<Confirmation.Unreachable>(api(410, text).confirm(key), text)
+            assertIs<Confirmation.Unreachable>(api(404, text).confirm(key), text)
+            assertIs<Delivery.Unreachable>(api(404, text).report(report), text)
+            assertIs<Beat.Unreachable>(api(403, text).heartbeat(device, DeviceSnapshot(), null, null), text)
+            assertIs<Enrolment.Unreachable>(api(404, text).enroll(device, "e", null, emptyList()), text)
             assertIs<Delivery.Unreachable>(api(200, text).report(report), text)
             assertIs<Enrolment.Unreachable>(api(201, text).enroll(device, "e", null, emptyList()), text)
         }
@@ -114,6 +118,12 @@ class ServerApiTest {
         assertEquals(Confirmation.Gone("kill_switch"), api(410, stopped).confirm(key))
         val future = """{"schema": 2, "deployment_id": 42, "device_id": 7, "attempt": 1}"""
         assertIs<Confirmation.NotUnderstood>(api(200, future).confirm(key))
-        assertIs<Beat.Unauthorized>(api(401, "{}").heartbeat(device, DeviceSnapshot(), null, null))
+        val problem = """{"type": "/problems/device_retired", "detail": "The device is retired."}"""
+        assertEquals(Confirmation.Refused(404), api(404, problem).confirm(key))
+        assertEquals(Delivery.Refused(422), api(422, problem).report(report))
+        val refused = Enrolment.Refused(401, "The device is retired.")
+        assertEquals(refused, api(401, problem).enroll(device, "e", null, emptyList()))
+        assertIs<Beat.TurnedAway>(api(403, problem).heartbeat(device, DeviceSnapshot(), null, null))
+        assertIs<Beat.TurnedAway>(api(401, "{}").heartbeat(device, DeviceSnapshot(), null, null))
     }
 }

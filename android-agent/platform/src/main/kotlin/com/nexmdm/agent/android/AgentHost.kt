@@ -72,16 +72,29 @@ public class AgentHost internal constructor(context: Context, private val notice
     /** Something happened outside: look at it as soon as the platform lets the agent run. */
     public fun wake(): Unit = scheduler.comeNow()
 
-    /** Set-up wizards say it twice; a device that belongs somewhere stays there. False if it could not be kept. */
-    @Synchronized
+    /**
+     * Set-up wizards say it twice. False if it could not be kept, or if the device belongs to another server or to one
+     * that has not turned it away.
+     */
     public fun provisioned(provision: Provision): Boolean {
-        val now = current
-        val isNews = now?.isEnrolled != true && (now?.refused != null || provision != provisions.read())
-        if (isNews && !isKept(provision)) return false
-        if (isNews) agent = null
         policy.settle()
-        wake()
+        return isTaken(provision).also { wake() }
+    }
+
+    @Synchronized
+    private fun isTaken(provision: Provision): Boolean {
+        val now = current
+        if (now?.mayEnrolAt(provision.server) == false) return false
+        val isNews = now?.refused != null || provision != provisions.read()
+        if (isNews && !isKept(provision)) return false
+        if (isNews) begin(now, provision)
         return true
+    }
+
+    /** One journal has one agent: who was a member goes on with it. */
+    private fun begin(now: Agent?, provision: Provision) {
+        val token = provision.enrollmentToken
+        if (now?.isEnrolled == true && token != null) now.enrolAgain(token) else agent = null
     }
 
     internal fun said(session: Int, verdict: InstallVerdict, then: () -> Unit): Unit =
@@ -106,7 +119,7 @@ public class AgentHost internal constructor(context: Context, private val notice
     private fun turn(): Long {
         val now = current ?: return Agent.NEVER
         val pauseMs = now.work()
-        if (now.isEnrolled) dropEnrollmentToken()
+        dropEnrollmentToken(now)
         return pauseMs
     }
 
@@ -131,8 +144,10 @@ public class AgentHost internal constructor(context: Context, private val notice
         return fresh
     }
 
-    /** It is spent. If the disk is full, the next turn tries again. */
-    private fun dropEnrollmentToken() {
+    /** It is spent, or refused. If the disk is full, the next turn tries again. */
+    @Synchronized
+    private fun dropEnrollmentToken(now: Agent) {
+        if (!now.isEnrolled || now.enrollmentToken != null) return
         provisions.read()?.takeIf { it.enrollmentToken != null }?.let { isKept(it.copy(enrollmentToken = null)) }
     }
 

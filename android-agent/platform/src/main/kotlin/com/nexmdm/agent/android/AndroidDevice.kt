@@ -37,9 +37,8 @@ internal class AndroidDevice(private val context: Context, private val notices: 
         return notices.ask(session, question)
     }
 
-    override fun launch(packageName: String, intent: RestartIntent): Boolean = Restarts(
-        context,
-    ).send(packageName, intent)
+    override fun launch(packageName: String, intent: RestartIntent): Boolean =
+        Restarts(context).send(packageName, intent)
 
     private fun installRight(): InstallRight =
         when {

@@ -86,6 +86,5 @@ private fun longVersionCode(info: PackageInfo): Long = info.longVersionCode
 
 /** Those that sign now: what is left of a rotation's history is not among them. */
 @NewerApi(28)
-private fun currentSigners(
-    info: PackageInfo,
-): List<Signature> = info.signingInfo?.apkContentsSigners?.toList().orEmpty()
+private fun currentSigners(info: PackageInfo): List<Signature> =
+    info.signingInfo?.apkContentsSigners?.toList().orEmpty()

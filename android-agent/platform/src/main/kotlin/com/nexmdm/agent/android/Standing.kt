@@ -1,6 +1,7 @@
 package com.nexmdm.agent.android
 
 import com.nexmdm.agent.engine.Agent
+import com.nexmdm.agent.engine.Membership
 import com.nexmdm.agent.engine.Person
 import com.nexmdm.agent.engine.Phase
 import com.nexmdm.agent.engine.State
@@ -19,18 +20,22 @@ public enum class Standing {
     NEEDS_PERSON,
     ;
 
-    /** The device belongs to no server yet: address and token can still be given, or mended. */
-    public val isBeforeEnrolment: Boolean get() = this == NOT_SET_UP || this == REFUSED || this == CONNECTING
+    /** No server has this device: an enrolment token can be given, or mended. */
+    public val canBeSetUp: Boolean
+        get() = this == NOT_SET_UP || this == REFUSED || this == CONNECTING || this == TURNED_AWAY
 
     public companion object {
         /** [agent] is null until the device was provisioned. */
         public fun of(agent: Agent?): Standing =
-            when {
-                agent == null -> NOT_SET_UP
-                agent.isTurnedAway -> TURNED_AWAY
-                agent.isEnrolled -> of(agent.state)
-                agent.refused != null -> REFUSED
-                else -> CONNECTING
+            if (agent == null) NOT_SET_UP else of(agent.membership, agent.state)
+
+        public fun of(membership: Membership, state: State): Standing =
+            when (membership) {
+                Membership.NONE -> NOT_SET_UP
+                Membership.JOINING -> CONNECTING
+                Membership.REFUSED -> REFUSED
+                Membership.TURNED_AWAY -> TURNED_AWAY
+                Membership.MEMBER -> of(state)
             }
 
         public fun of(state: State): Standing =

@@ -1,6 +1,7 @@
 package com.nexmdm.agent.android
 
 import com.nexmdm.agent.engine.Job
+import com.nexmdm.agent.engine.Membership
 import com.nexmdm.agent.engine.Person
 import com.nexmdm.agent.engine.Phase
 import com.nexmdm.agent.engine.State
@@ -42,6 +43,22 @@ class StandingTest {
         words.forEach { (phase, word) -> assertEquals(word, Standing.of(during(phase)), "$phase") }
         assertEquals(Standing.READY, Standing.of(State()))
         assertEquals(Standing.NOT_SET_UP, Standing.of(null))
+    }
+
+    @Test
+    fun `a device that no server has can be set up, and what it was doing does not hide that`() {
+        val standings = Membership.entries.associateWith { Standing.of(it, during(Phase.Downloading(command, 1))) }
+        val words =
+            mapOf(
+                Membership.NONE to Standing.NOT_SET_UP,
+                Membership.JOINING to Standing.CONNECTING,
+                Membership.REFUSED to Standing.REFUSED,
+                Membership.MEMBER to Standing.DOWNLOADING,
+                Membership.TURNED_AWAY to Standing.TURNED_AWAY,
+            )
+        assertEquals(words, standings)
+        assertEquals(words.values - Standing.DOWNLOADING, words.values.filter { it.canBeSetUp })
+        assertEquals(emptyList(), Standing.entries.filter { it.canBeSetUp } - words.values.toSet())
     }
 
     @Test
