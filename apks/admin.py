@@ -28,6 +28,7 @@ class ApkAdmin(RecordAdmin):
 
     in_menu = 21
     add_words = "Put a package on the allowlist"
+    none_words = "No package yet. Only versions of packages on this allowlist can be uploaded and deployed."
     list_display = ("display_name", "package_name", "on_allowlist", "signer", "change")
     list_filter = ("managed",)
     search_fields = ("package_name", "display_name")
@@ -137,6 +138,7 @@ class ApkVersionAdmin(RecordAdmin):
 
     in_menu = 20
     add_words = "Upload an APK"
+    none_words = "No APK yet. Upload one; it is checked for package name, version code and signing key."
     list_display = ("app", "version", "state", "size", "least_api", "signer", "uploaded", "withdraw")
     list_display_links = ("version",)
     list_select_related = ("apk", "uploaded_by")
@@ -147,7 +149,7 @@ class ApkVersionAdmin(RecordAdmin):
         "digest", "certificate", "schemes", "rebuild_of", "notes", "uploaded", "download_url",
     )  # fmt: skip
     readonly_fields = fields
-    least_api = shown_as("Android API from", "min_sdk")
+    least_api = shown_as("Android API", "min_sdk")
     target_api = shown_as("Made for Android API", "target_sdk")
     processors = shown_as("Processors", "abis")
     digest = shown_as("SHA-256 of the file", "sha256")

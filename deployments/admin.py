@@ -89,6 +89,7 @@ class CountedList(ChangeList):
 @admin.register(Deployment)
 class DeploymentAdmin(RecordAdmin):
     in_menu = 10
+    none_words = "No deployment yet. Press Deploy beside a version in the list of APK versions."
     list_display = ("name", "state", "progress", "created_by", "created", "finished")
     list_display_links = None
     list_filter = ("status", "paused_reason", "apk")

@@ -16,6 +16,7 @@ from deployments.engine.eligibility import REASON_OF_MANY, SERVER_ZONE, Terms
 from deployments.locking import locked
 from deployments.models import Deployment, DeploymentTask
 from deployments.operations import beginning
+from deployments.rules import wording
 from deployments.rules.states import (
     IN_FLIGHT,
     WAITING,
@@ -129,9 +130,9 @@ def mark_window(deployment: Deployment, terms: Terms) -> None:
     if everyone:
         Deployment.objects.filter(pk=deployment.pk).update(window_marks=marks, window_marked_at=terms.now)
     if shut:
-        audit.record(deployment.pk, f"Window closed: {shut:,} devices wait for it", meta={"count": shut})
+        audit.record(deployment.pk, f"Window closed for {wording.devices(shut)}", meta={"count": shut})
     if opened:
-        audit.record(deployment.pk, f"Window open: {opened:,} devices may start", meta={"count": opened})
+        audit.record(deployment.pk, f"Window open for {wording.devices(opened)}", meta={"count": opened})
 
 
 _THROTTLE: Final = f"""{turns.NEXT} UPDATE deployment_task SET status = 'throttled' WHERE status = 'queued' AND id IN (
@@ -148,12 +149,18 @@ def mark_throttled(now: Turn) -> None:
     marked = DeploymentTask.objects.filter(deployment=deployment, status=TaskStatus.THROTTLED).exists()
     if now.room and marked:
         count = _change(_UNTHROTTLE, deployment, now.terms)
-        audit.record(deployment.pk, f"Room again for {count:,} devices", meta={"count": count})
+        audit.record(
+            deployment.pk,
+            f"Room again for {wording.devices(count)}",
+            meta={"count": count, "throttle": False},
+        )
     elif not now.room and not marked:
         few = {"limit": turns.CHUNKS[0], "offset": 0, "shown": min(THROTTLED_SHOWN, now.options.concurrency)}
         if count := _change(_THROTTLE, deployment, now.terms, **few):
-            meta = {"count": count, "reason": now.pace.room.limited_by}
-            audit.record(deployment.pk, f"A limit holds back the next {count:,} devices", meta=meta)
+            meta = {"count": count, "throttle": True, "reason": now.pace.room.limited_by}
+            audit.record(
+                deployment.pk, f"A limit holds back {wording.devices(count)}, the next in turn", meta=meta
+            )
 
 
 def _change(sql: str, deployment: Deployment, terms: Terms, **more: Any) -> int:

@@ -78,6 +78,7 @@ class ApiTokenAdmin(RecordAdmin):
 
     in_menu = 51
     add_words = "Issue a token"
+    none_words = "No token yet. Scripts need one to use the API."
     list_display = ("name", "user", "read_only", "state", "expires", "last_used", "revoke")
     list_select_related = ("user",)
     search_fields = ("name", "user__username")

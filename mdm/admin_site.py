@@ -101,12 +101,14 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class RecordAdmin(BaseAdmin):
-    """Rows that people look at and only the domain writes. `in_menu`: its place in the menu, None = not there."""
+    """Rows that people look at and only the domain writes. `in_menu`: its place in the menu, None = not there.
+    `none_words`: what the list says while it is empty, and what to do then."""
 
     show_full_result_count = False
     paginator = BoundedPaginator
     list_per_page = 50
     add_words = ""
+    none_words = ""
     in_menu: int | None = None
     actions: Sequence[Any] | None = None
 
@@ -114,8 +116,12 @@ class RecordAdmin(BaseAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
         plural = str(self.opts.verbose_name_plural)
-        title = {"title": plural[:1].upper() + plural[1:], "add_words": self.add_words}
-        return super().changelist_view(request, title | (extra_context or {}))  # type: ignore[return-value]
+        words = {
+            "title": plural[:1].upper() + plural[1:],
+            "add_words": self.add_words,
+            "none_words": self.none_words,
+        }
+        return super().changelist_view(request, words | (extra_context or {}))  # type: ignore[return-value]
 
     def require_view(self, request: HttpRequest) -> None:
         """PermissionDenied for whom may not see these rows; for pages that take the place of Django's own."""

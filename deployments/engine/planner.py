@@ -15,6 +15,7 @@ from deployments import audit
 from deployments.engine import eligibility
 from deployments.engine.eligibility import NO_TASK, OBSERVED, REASON_OF_MANY, REQUIRED, Terms
 from deployments.models import Deployment, DeploymentTarget, DryRunDevice
+from deployments.rules import wording
 from deployments.rules.options import DeploymentOptions
 from deployments.rules.states import ENDING, REASONS, CanaryState
 from devices.selection import Target, resolve
@@ -116,10 +117,12 @@ def plan(deployment: Deployment, now: datetime) -> None:
     eligibility.keep_observed(deployment.pk, terms)
     counts = {reason or "to_update": count for reason, count, _ in rows}
     DeploymentTarget.objects.filter(deployment=deployment).update(resolved_count=sum(counts.values()))
-    audit.record(deployment.pk, f"Planned for {sum(counts.values()):,} devices", meta={"counts": counts})
+    audit.record(
+        deployment.pk, f"Planned for {wording.devices(sum(counts.values()))}", meta={"counts": counts}
+    )
     for reason, count, devices in rows:
         if reason:
-            text = f"{count:,} devices excluded: {REASONS[reason].text}"
+            text = f"{wording.devices(count)} excluded: {REASONS[reason].text}"
             meta = {"reason": reason, "before": None, "after": "ended", "devices": devices}
             audit.record(deployment.pk, text, meta=meta)
     changes = {

@@ -145,12 +145,14 @@ def check_switch(switch: FleetSwitch) -> None:
 
 def _check_flag(switch: FleetSwitch) -> None:
     if not switch.deployments_enabled:
-        raise Forbidden("Deployments are switched off (deployments.enabled).", slug="flag_off")
+        raise Forbidden(
+            "Deployments are switched off (deployments.enabled). Switch them on first.", slug="flag_off"
+        )
 
 
 def _check_kill_switch(switch: FleetSwitch, **extra: str) -> None:
     if switch.kill_switch:
-        raise Conflict("The kill switch is on.", slug="kill_switch", extra=extra)
+        raise Conflict("The kill switch is on. Turn it off first.", slug="kill_switch", extra=extra)
 
 
 def _check_target(run: DryRun | None, version_id: int, target: Target, package: str) -> None:

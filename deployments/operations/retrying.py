@@ -9,6 +9,7 @@ from deployments.engine import moves
 from deployments.locking import locked
 from deployments.models import Deployment, DeploymentTask
 from deployments.operations import dry_run, follow_up, lifecycle
+from deployments.rules import wording
 from deployments.rules.options import DeploymentOptions
 from deployments.rules.states import TERMINAL, TaskStatus
 from mdm.people import Actor
@@ -38,13 +39,13 @@ def retry(actor: Actor, deployment_id: int, *, expected_status: str | None = Non
             actor,
             first.to_version,
             options,
-            f"Retry of #{first.pk} for {count:,} devices requested",
+            f"Retry of #{first.pk} for {wording.devices(count)} requested",
             query={"retry_of": first.pk},
             retry_of=first,
             bad_version_id=first.bad_version_id,
             install_mode=first.install_mode,
         )
-        text = f"Tried again for {count:,} devices: deployment #{made.pk}"
+        text = f"Tried again for {wording.devices(count)}: deployment #{made.pk}"
         audit.record(first.pk, text, actor=actor, meta={"retry": made.pk, "count": count})
     return made.pk
 

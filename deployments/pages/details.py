@@ -58,6 +58,7 @@ def live(deployment: Deployment) -> dict[str, Any]:
         "numbers": numbers,
         "counts": numbers["counts"],
         "groups": groups(numbers["counts"], situation.again),
+        "waiting_count": sum(row["count"] for row in numbers["waiting"]),
         "waiting": [row | words_of(row["reason"]) for row in numbers["waiting"]],
         "ended": [row | words_of(row["reason"]) for row in numbers["ended"]],
         "way_back": numbers["way_back"],
@@ -86,17 +87,14 @@ def groups(counts: Mapping[str, int], again: int = 0) -> list[Group]:
 
 
 def _group(name: str, statuses: tuple[TaskStatus, ...], counts: Mapping[str, int], again: int) -> Group:
-    parts = [f"{counts[status]:,} {status.label.lower()}" for status in statuses if counts[status]]
-    if name == "skipped" and counts["skipped"]:
-        told = {"will be checked again": again, "final": counts["skipped"] - again}
-        parts = [f"{count:,} {words}" for words, count in told.items() if count]
-    return Group(
-        name=name,
-        label=GROUP_LABELS[name],
-        count=sum(counts[status] for status in statuses),
-        statuses=",".join(statuses),
-        parts=" · ".join(parts) if len(statuses) > 1 or name == "skipped" else "",
-    )
+    label, total = GROUP_LABELS[name], sum(counts[status] for status in statuses)
+    told = {status.label.lower(): counts[status] for status in statuses}
+    if name == "skipped":
+        told = {"will be checked again": again, "final": total - again}
+    # "107 queued" below "107 Queued" would tell nothing.
+    own = (label.lower(), total)
+    parts = [f"{count:,} {words}" for words, count in told.items() if count and (words, count) != own]
+    return Group(name=name, label=label, count=total, statuses=",".join(statuses), parts=" · ".join(parts))
 
 
 def words_of(reason: str | None) -> dict[str, str]:
@@ -137,6 +135,7 @@ def _situation(
         by=numbers["moment"]["by"],
         because=numbers["moment"]["because"],
         needs_approval=approval.is_missing(deployment),
+        released=numbers["moment"]["released"],
         again=numbers["counts"]["skipped"] - final_skips,
     )
 
@@ -158,10 +157,6 @@ def _shut(options: DeploymentOptions, now: datetime) -> str:
     if window is None or zoned or windows.is_open(window, now, SERVER_ZONE):
         return ""
     return windows.describe(window, now, SERVER_ZONE)
-
-
-def devices(count: int) -> str:
-    return "1 device" if count == 1 else f"{count:,} devices"
 
 
 def target_words(deployment: Deployment) -> str:

@@ -154,6 +154,7 @@ def _row(item: dict[str, Any], seen: dict[str, Any], stale: datetime) -> dict[st
         | words_of(item["reason"])
         | {
             "label": TaskStatus(item["status"]).label,
+            "step": item["phase"] if item["phase"] != item["status"] else "",
             "group": next(name for name, of in PEOPLE_GROUPS.items() if item["status"] in of),
             "will_recheck": skipped and item["next_run_at"] is not None,
             "is_final": skipped and item["next_run_at"] is None,

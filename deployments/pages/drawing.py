@@ -69,6 +69,8 @@ def _segments(groups: list[Group]) -> list[tuple[str, int, int]]:
     found, x = [], 0
     for group in groups:
         width = LEAST + room * group.count // total
+        if group is groups[-1]:
+            width = BAR_WIDTH - x  # what rounding has left over
         found.append((group.name, x, width))
         x += width + GAP
     return found
@@ -89,12 +91,12 @@ def meter(part: int, whole: int, limit_pct: int, label: str) -> SafeString:
     return format_html(
         '<svg class="nx-meter" role="img" aria-label="{}" viewBox="0 0 {} 20" preserveAspectRatio="none">'
         '<rect class="nx-fill-empty" width="{}" height="20"/><rect class="nx-fill-share" width="{}" height="20"/>'
-        '<path class="nx-limit" d="M{} 0V20"/></svg>',
+        '<path class="nx-limit-rim" d="M{} 0V20"/><path class="nx-limit" d="M{} 0V20"/></svg>',
         label,
         BAR_WIDTH,
         BAR_WIDTH,
         round(share * BAR_WIDTH / full),
-        round(min(limit_pct, full) * BAR_WIDTH / full),
+        *([round(min(limit_pct, full) * BAR_WIDTH / full)] * 2),
     )
 
 

@@ -13,6 +13,7 @@ from deployments.operations import retrying, rollback
 from deployments.operations.rollback import Consent, Offer
 from deployments.reading import finding
 from deployments.rules.states import TERMINAL
+from deployments.rules.wording import devices
 from mdm.admin_site import Act, act_page, person, refuse
 from mdm.problems import Problem
 
@@ -73,7 +74,7 @@ def _rollback_act(deployment: Deployment, found: Offer, carry_out: Any) -> Act:
     initial = {"expected_status": deployment.status, "expected_version_id": version.pk if version else None}
     return Act(
         title=f"Roll back deployment #{deployment.pk}",
-        button=f"{'Reinstall' if reinstall else 'Roll back'} {_devices(count)}"
+        button=f"{'Reinstall' if reinstall else 'Roll back'} {devices(count)}"
         + (f" to {version.version_name}" if version else ""),
         back=_details(deployment.pk),
         permission=rollback.PERMISSION,
@@ -90,12 +91,12 @@ def _lines(deployment: Deployment, found: Offer, count: int) -> list[str]:
     way, bad = found.way, deployment.to_version
     if way.version is None or way.good is None:
         return [found.why_not]
-    reached = f"{_devices(count)} got {bad.version_name} or may have it, and nothing else is touched."
+    reached = f"{devices(count)} got {bad.version_name} or may have it, and nothing else is touched."
     rate, concurrency = (deployment.options[name] for name in ("rate", "concurrency"))
     common = [
         f"This deployment is canceled. {_BAD % bad.version_name}",
         "It begins at once, outside the maintenance window as well; the other conditions hold.",
-        f"Never more than {rate:,} sends per minute and {_devices(concurrency)} at work.",
+        f"Never more than {rate:,} sends per minute and {devices(concurrency)} at work.",
     ]
     if way.kind == "rebuild":
         update = (
@@ -131,14 +132,14 @@ def retry(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> Ht
 
     act = Act(
         title=f"Try deployment #{deployment_id} again",
-        button=f"Try {_devices(count)} again",
+        button=f"Try {devices(count)} again",
         back=_details(deployment_id),
         permission=retrying.PERMISSION,
         carry_out=carry_out,
         form_class=RetryForm,
         initial={"expected_status": deployment.status},
         lines=[
-            f"A new deployment of {deployment.to_version} starts for {_devices(count)} that failed or were skipped.",
+            f"A new deployment of {deployment.to_version} starts for {devices(count)} that failed or were skipped.",
             "It has the same options: canary, limits, conditions and window.",
         ],
     )
@@ -165,7 +166,3 @@ def _leads_to(request: HttpRequest, made: int, sentence: str) -> HttpResponse:
 
 def _details(deployment_id: int) -> str:
     return reverse("admin:deployments_deployment_details", args=[deployment_id])
-
-
-def _devices(count: int) -> str:
-    return "1 device" if count == 1 else f"{count:,} devices"

@@ -48,9 +48,7 @@ class EngageForm(forms.Form):
 
 
 class ReleaseForm(EngageForm):
-    typed = forms.CharField(
-        label="Type RESUME ALL", help_text="Deployments stay paused and are resumed one by one."
-    )
+    typed = forms.CharField(label="Type RESUME ALL")
 
     def clean_typed(self) -> str:
         typed = str(self.cleaned_data["typed"]).strip()

@@ -18,6 +18,7 @@ from deployments.pages.forms import ExplainForm, OverrideForm, PaceForm, ReasonF
 from deployments.pages.views import OPERATE, found, live, url
 from deployments.reading import summary
 from deployments.rules.states import GATE_STOPS, IN_FLIGHT, WAITING
+from deployments.rules.wording import devices
 from mdm.admin_site import Act, act_page, person
 
 
@@ -73,10 +74,14 @@ def _waiting_and_at_work(deployment: Deployment) -> tuple[int, int]:
     return waiting, sum(numbers["counts"][status] for status in IN_FLIGHT)
 
 
+def _for(count: int) -> str:
+    return f" for {devices(count)}" if count else ""
+
+
 def pause(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> HttpResponse:
     deployment = found(deployment_id)
     _, at_work = _waiting_and_at_work(deployment)
-    finish = f" {details.devices(at_work)} already started will finish." if at_work else ""
+    finish = f" {devices(at_work)} already started will finish." if at_work else ""
     act = _move(
         request,
         deployment,
@@ -106,7 +111,11 @@ def explain(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> 
 def resume(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> HttpResponse:
     deployment = found(deployment_id)
     waiting, _ = _waiting_and_at_work(deployment)
-    lines = [f"{details.devices(waiting)} waiting will be sent to, within rate and concurrency."]
+    lines = [
+        f"{devices(waiting)} waiting will be sent to, within window, rate and concurrency."
+        if waiting
+        else "No device waits: nothing more is sent."
+    ]
     override = deployment.paused_reason in GATE_STOPS
     if override:
         lines.insert(0, "Going on overrides the gate's verdict; only what finishes from now on counts.")
@@ -115,9 +124,9 @@ def resume(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> H
         request,
         deployment,
         lifecycle.resume,
-        f"Resumed for {details.devices(waiting)}.",
+        f"Resumed{_for(waiting)}.",
         title=f"Resume deployment #{deployment_id}",
-        button=f"Resume for {details.devices(waiting)}",
+        button=f"Resume{_for(waiting)}",
         lines=lines,
         form_class=OverrideForm if override else ReasonForm,
         danger=override,
@@ -128,7 +137,7 @@ def resume(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> H
 
 def approve(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> HttpResponse:
     deployment = found(deployment_id)
-    count = details.devices(deployment.target.resolved_count)
+    count = devices(deployment.target.resolved_count)
     act = _move(
         request,
         deployment,
@@ -154,9 +163,9 @@ def cancel(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> H
         request,
         deployment,
         lifecycle.cancel,
-        f"Canceled for {details.devices(waiting + at_work)}.",
+        f"Canceled for {devices(waiting + at_work)}.",
         title=f"Cancel deployment #{deployment_id}",
-        button=f"Cancel deployment for {details.devices(waiting + at_work)}",
+        button=f"Cancel deployment for {devices(waiting + at_work)}",
         lines=[
             f"{waiting:,} not started: will not start.",
             f"{at_work:,} in progress: told to stop; one that is installing already may finish.",
@@ -185,7 +194,7 @@ def pace(request: HttpRequest, site: admin.AdminSite, deployment_id: int) -> Htt
 
     act = Act(
         title=f"Change the pace of deployment #{deployment_id}",
-        button=f"Change pace for {details.devices(waiting + at_work)}",
+        button=f"Change pace for {devices(waiting + at_work)}",
         back=url("details", deployment_id),
         permission=OPERATE,
         carry_out=carry_out,

@@ -16,11 +16,11 @@ from django.urls import reverse
 
 from deployments.models import Deployment, FleetSwitch
 from deployments.operations import fleet_switch
-from deployments.pages.details import devices
 from deployments.pages.forms import EngageForm, ReleaseForm
 from deployments.reading import summary
 from deployments.rules.headline import state_words
-from deployments.rules.states import IN_FLIGHT, WAITING, DeploymentStatus
+from deployments.rules.states import IN_FLIGHT, WAITING, DeploymentStatus, PausedReason
+from deployments.rules.wording import devices
 from mdm.admin_site import add_problem, person, refuse
 from mdm.models import AuditEvent
 from mdm.people import Actor
@@ -34,7 +34,8 @@ CHANGES: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One way to turn the switch or the flag. `change` is what the domain call gets; `stops`: it halts devices."""
+    """One way to turn the switch or the flag. `change` is what the domain call gets; `says` what will happen, `done`
+    what has; `stops`: it halts devices."""
 
     name: str
     button: str
@@ -42,6 +43,7 @@ class Turn:
     form_class: type[forms.Form]
     change: Mapping[str, bool]
     says: str
+    done: str
     stops: bool = False
 
 
@@ -55,6 +57,7 @@ TURNS: Final = {
             EngageForm,
             {"kill_switch": True},
             "Nothing new is sent from the moment this is done.",
+            "All rollouts are stopped.",
             stops=True,
         ),
         Turn(
@@ -64,6 +67,7 @@ TURNS: Final = {
             ReleaseForm,
             {"kill_switch": False},
             "Deployments stay paused and are resumed one by one.",
+            "The kill switch is off. What it has paused stays paused: resume it one by one.",
         ),
         Turn(
             "enable",
@@ -72,6 +76,7 @@ TURNS: Final = {
             EngageForm,
             {"deployments_enabled": True},
             "Deployments may be started and resumed. What was paused stays paused.",
+            "Deployments are switched on.",
         ),
         Turn(
             "disable",
@@ -80,6 +85,7 @@ TURNS: Final = {
             EngageForm,
             {"deployments_enabled": False},
             "Nothing can be started or resumed until it is on again. Dry runs still work.",
+            "Deployments are switched off.",
             stops=True,
         ),
     )
@@ -98,7 +104,7 @@ def switch_page(request: HttpRequest, site: admin.AdminSite) -> HttpResponse:
         if form.is_valid():
             problem = _turn(actor, turn, form)
             if problem is None:
-                messages.success(request, f"Done: {turn.button.lower()}.")
+                messages.success(request, turn.done)
                 return HttpResponseRedirect(reverse("admin:deployments_fleetswitch_changelist"))
             status = problem.status
     elif "turn" in request.GET:
@@ -136,7 +142,8 @@ def _now(actor: Actor) -> dict[str, Any]:
     """Where both stand, and the deployments that they stop or would stop."""
     live = Deployment.objects.select_related("to_version__apk").order_by("-id")
     affected = live.filter(status__in=fleet_switch.STOPPABLE)
-    stopped = live.filter(status=DeploymentStatus.PAUSED, paused_reason="kill_switch")
+    paused = live.filter(status=DeploymentStatus.PAUSED)
+    stopped = paused.filter(paused_reason=PausedReason.KILL_SWITCH)
     shown = [*affected[:SHOWN]], [*stopped[:SHOWN]]
     counts = summary.counts_by_status([deployment.pk for rows in shown for deployment in rows])
     switch = FleetSwitch.objects.select_related("changed_by").get()
@@ -146,6 +153,7 @@ def _now(actor: Actor) -> dict[str, Any]:
         "affected_count": affected[:COUNTED].count(),
         "stopped": [_row(deployment, counts) for deployment in shown[1]],
         "stopped_count": stopped[:COUNTED].count(),
+        "off_count": paused.filter(paused_reason=PausedReason.FLAG_OFF)[:COUNTED].count(),
         "at_work": sum(counts[row.pk][status] for row in shown[0] for status in IN_FLIGHT),
         "waiting": sum(counts[row.pk][status] for row in shown[0] for status in WAITING),
         "offered": [turn for turn in _as_they_stand(switch) if actor.may(turn.permission)],
@@ -177,8 +185,10 @@ def _changes(actor: Actor) -> list[AuditEvent]:
 
 def _lines(turn: Turn, now: Mapping[str, Any]) -> list[str]:
     """What will happen, with numbers."""
-    if not turn.stops:
-        return [turn.says, f"{now['stopped_count']:,} paused by the kill switch."]
+    if turn.name == "release":
+        return [turn.says, f"Paused by the kill switch: {now['stopped_count']:,}."]
+    if turn.name == "enable":
+        return [turn.says, f"Paused while deployments were off: {now['off_count']:,}."]
     at_work = f"Told to stop before they install: {devices(now['at_work'])} at work"
     return [
         f"Pauses every queued or running deployment: {now['affected_count']:,}.",

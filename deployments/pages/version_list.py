@@ -45,10 +45,7 @@ def devices_column() -> Any:
     def on_devices(version: ApkVersion) -> SafeString:
         package, code = version.apk.package_name, version.version_code
         having, newer = found.having(package, code), found.newer(package, code)
-        note = (
-            format_html('<span class="nx-quiet">newer on {}: excluded</span>', f"{newer:,}") if newer else ""
-        )
-        return format_html("{}{}", _share(having, found), note)
+        return format_html("{}{}", _share(having, found), _newer(newer))
 
     return on_devices
 
@@ -63,6 +60,12 @@ def _share(having: int, found: Installed) -> SafeString:
         _percent(having, found.devices),
         *(BAR_WIDTH, BAR_WIDTH, max(width, 2) if having else 0),
     )
+
+
+def _newer(count: int) -> SafeString | str:
+    """Whom this version would not reach."""
+    have = "1 has" if count == 1 else f"{count:,} have"
+    return format_html('<span class="nx-quiet">{} a newer one: excluded</span>', have) if count else ""
 
 
 def _percent(part: int, whole: int) -> str:

@@ -30,7 +30,9 @@ def clock_warnings(window: Window | None, now: datetime) -> list[str]:
     changes = {zone.key: windows.clock_change(zone, now, _SOON) for zone in zones}
     found = [_sentence(name, change, now) for name, change in sorted(changes.items()) if change]
     if len(found) > _NAMED:
-        found[_NAMED:] = [f"The clock changes in {len(found) - _NAMED} more zones within 7 days."]
+        more = len(found) - _NAMED
+        zones_more = "1 more zone" if more == 1 else f"{more} more zones"
+        found[_NAMED:] = [f"The clock changes in {zones_more} within 7 days."]
     return found
 
 

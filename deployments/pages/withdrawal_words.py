@@ -18,12 +18,14 @@ def lines(version: ApkVersion) -> list[str]:
     ).count()
     live = list(Deployment.objects.filter(to_version=version, status__in=LIVE).order_by("id"))
     at_work = DeploymentTask.objects.filter(deployment__in=live, status__in=IN_FLIGHT).count()
-    return [
+    found = [
         f"Nobody gets it any more; {_count(have, 'device')} that {_has(have)} it keep{'s' if have == 1 else ''} it.",
         "To take it off devices again, roll its deployment back instead.",
         f"{_stopped(live)}. What has stopped can only be canceled.",
-        f"{_count(at_work, 'device')} at work: told to stop; one that is installing already may finish.",
     ]
+    if at_work:
+        found.append(f"{_count(at_work, 'device')} at work: told to stop; one that is installing may finish.")
+    return found
 
 
 def _stopped(live: list[Deployment]) -> str:

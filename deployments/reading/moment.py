@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from deployments.engine import install_times
 from deployments.engine.measures import Pace
-from deployments.models import Deployment
+from deployments.models import Deployment, FleetSwitch
 from deployments.operations import movers
 from deployments.operations.movers import Said
 from deployments.reading import throughput
-from deployments.rules.states import CanaryState, DeploymentStatus
+from deployments.rules.states import CanaryState, DeploymentStatus, PausedReason
 from mdm import prepared
 
 _MOMENT: Final = f"""SELECT moved.actor, moved.at, moved.reason, overrode.actor, overrode.at, overrode.reason,
@@ -21,7 +21,8 @@ _MOMENT: Final = f"""SELECT moved.actor, moved.at, moved.reason, overrode.actor,
 def measure(deployment: Deployment, pace: Pace, now: datetime) -> dict[str, Any]:
     """As JSON. sent: in the last 60 s. per_minute, lately: successes (deployments.reading.throughput). by, because: who
     brought it into its state and what that person wrote. overrode: the same of an overridden canary.
-    median_install_sec: of this package, None = none measured."""
+    released: the switch or flag that stopped it stands as before again. median_install_sec: of this package, None =
+    none measured."""
     running = deployment.status == DeploymentStatus.RUNNING
     moved, overrode, minutes, median = _read(deployment, running, now)
     per_minute, lately = throughput.drawn(minutes)
@@ -33,8 +34,16 @@ def measure(deployment: Deployment, pace: Pace, now: datetime) -> dict[str, Any]
         "by": moved.actor if moved else "",
         "because": moved.reason or deployment.killed_reason if moved else "",
         "overrode": {"by": overrode.by, "reason": overrode.reason} if overrode else None,
+        "released": _released(deployment),
         "median_install_sec": median,
     }
+
+
+def _released(deployment: Deployment) -> bool:
+    if deployment.paused_reason not in (PausedReason.KILL_SWITCH, PausedReason.FLAG_OFF):
+        return False
+    switch = FleetSwitch.objects.get()
+    return switch.deployments_enabled and not switch.kill_switch
 
 
 def _read(

@@ -57,10 +57,11 @@ def canary(
     soak_left_ms = soak_ms - (since_reached_ms or 0)
     if (size - bad) * 100 < success_pct * size:
         return CanaryVerdict(
-            "failed", f"Canary failed: {bad:,} of {_devices(size)} failed, {needed} can no longer succeed."
+            "failed",
+            f"Canary failed: {bad:,} of {wording.devices(size)} failed, {needed} can no longer succeed.",
         )
     if ok * 100 >= success_pct * size:
-        return _good(f"{ok:,} of {_devices(size)} succeeded, {needed} had to", soak_left_ms)
+        return _good(f"{ok:,} of {wording.devices(size)} succeeded, {needed} had to", soak_left_ms)
     if elapsed_ms >= timeout_ms:
         return _by_answers(
             size=size,
@@ -71,9 +72,11 @@ def canary(
             soak_left_ms=soak_left_ms,
         )
     if place_free and sent >= CANARY_TRIES * size:
-        tried = f"{_devices(sent)} were tried for {size:,} places and {ok:,} succeeded, {needed} had to"
+        tried = (
+            f"{wording.devices(sent)} were tried for {size:,} places and {ok:,} succeeded, {needed} had to"
+        )
         return CanaryVerdict("undecided", f"Canary undecided: {tried}.")
-    return _too_early(f"{ok:,} of {_devices(size)} succeeded, {bad:,} failed, {needed} must succeed")
+    return _too_early(f"{ok:,} of {wording.devices(size)} succeeded, {bad:,} failed, {needed} must succeed")
 
 
 def _too_early(so_far: str) -> CanaryVerdict:
@@ -85,7 +88,7 @@ def _by_answers(
 ) -> CanaryVerdict:
     """At the time limit; `answered` holds those that acknowledged and have not succeeded, bad by now."""
     if answered == 0 or 2 * answered < size:
-        few = f"{when} {answered:,} of {_devices(size)} had answered, at least half must"
+        few = f"{when} {answered:,} of {wording.devices(size)} had answered, at least half must"
         return CanaryVerdict("undecided", f"Canary undecided: {few}.")
     share = f"{when} {ok:,} of the {answered:,} that answered had succeeded"
     if ok * 100 < success_pct * answered:
@@ -111,9 +114,9 @@ def failure_limit(
     """
     finished = ok + bad
     if max_failures is not None and bad >= max_failures:
-        return FailureVerdict(True, f"{_devices(bad)} failed, the limit is {max_failures:,}.")
+        return FailureVerdict(True, f"{wording.devices(bad)} failed, the limit is {max_failures:,}.")
     if finished < min_sample:
-        early = f"{_devices(finished)} finished, {bad:,} failed; judged from {min_sample:,} on"
+        early = f"{wording.devices(finished)} finished, {bad:,} failed; judged from {min_sample:,} on"
         return FailureVerdict(False, f"Too early to judge: {early}.")
     share = f"{_percent(bad, finished)} %, limit {failure_pct} %"
     text = f"{bad:,} of {finished:,} finished devices failed ({share})."
@@ -123,7 +126,3 @@ def failure_limit(
 def _percent(part: int, total: int) -> str:
     tenths = (part * 2000 + total) // (2 * total)
     return f"{tenths // 10}.{tenths % 10}"
-
-
-def _devices(count: int) -> str:
-    return "1 device" if count == 1 else f"{count:,} devices"

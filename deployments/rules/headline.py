@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deployments.rules.states import IN_FLIGHT, WAITING, CanaryState, DeploymentStatus, PausedReason
+from deployments.rules.wording import devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class Situation:
     by, because: who moved it into this state and what that person wrote, where there was one.
     again: skipped devices that will be checked again.
     needs_approval: only another person's approval is missing.
+    released: what stopped it, the kill switch or the flag, stands as before again.
     """
 
     status: str
@@ -30,6 +32,7 @@ class Situation:
     because: str = ""
     again: int = 0
     needs_approval: bool = False
+    released: bool = False
 
     def of(self, *statuses: str) -> int:
         return sum(self.counts[status] for status in statuses)
@@ -73,8 +76,8 @@ def _queued(now: Situation) -> str:
     if not now.planned:
         return "The devices are being worked out; nothing was sent yet."
     if now.needs_approval:
-        return f"Planned for {_devices(now.counts['total'])}. Nothing is sent before another person approves."
-    return f"Planned for {_devices(now.counts['total'])}; the first are sent to within seconds."
+        return f"Planned for {devices(now.counts['total'])}. Nothing is sent before another person approves."
+    return f"Planned for {devices(now.counts['total'])}; the first are sent to within seconds."
 
 
 def _running(now: Situation) -> str:
@@ -85,9 +88,10 @@ def _running(now: Situation) -> str:
         after = f" before the other {rest:,} follow" if rest > 0 else ""
         return f"Canary first: {_canary(now)}; {now.canary_pct} % must succeed{after}."
     at_work, waiting = now.of(*IN_FLIGHT), now.of(*WAITING)
+    again = f", {now.again:,} to be checked again" if now.again else ""
     return (
-        f"{now.counts['succeeded']:,} of {_devices(now.counts['total'])} succeeded, {at_work:,} at work,"
-        f" {waiting:,} waiting. {now.failure_sentence}"
+        f"{now.counts['succeeded']:,} of {devices(now.counts['total'])} succeeded, {at_work:,} at work,"
+        f" {waiting:,} waiting{again}. {now.failure_sentence}"
     )
 
 
@@ -97,7 +101,7 @@ def _paused(now: Situation) -> str:
 
 def _by_a_person(now: Situation) -> str:
     at_work = now.of(*IN_FLIGHT)
-    finish = f" {_devices(at_work)} at work will finish." if at_work else ""
+    finish = f" {devices(at_work)} at work will finish." if at_work else ""
     then = " It still needs another person's approval." if now.needs_approval else ""
     return f"Paused{_who(now)}. Nothing new is sent.{finish}{then}"
 
@@ -117,11 +121,17 @@ def _failure_rate(now: Situation) -> str:
 
 
 def _kill_switch(now: Situation) -> str:
-    return f"All rollouts were stopped{_who(now)}. Agents that ask before they install are told to stop."
+    stopped = f"All rollouts were stopped{_who(now)}."
+    if now.released:
+        return f"{stopped} The kill switch is off again; this one stays paused until a person resumes it."
+    return f"{stopped} Agents that ask before they install are told to stop."
 
 
 def _flag_off(now: Situation) -> str:
-    return f"Deployments were switched off{_who(now)}. Nothing new is sent."
+    off = f"Deployments were switched off{_who(now)}."
+    if now.released:
+        return f"{off} They are on again; this one stays paused until a person resumes it."
+    return f"{off} Nothing new is sent."
 
 
 def _withdrawn(now: Situation) -> str:
@@ -142,7 +152,7 @@ def _canceled(now: Situation) -> str:
 
 def _failed(now: Situation) -> str:
     if now.counts["skipped"] == now.counts["total"]:
-        return f"It could not be carried out: none of {_devices(now.counts['total'])} could take the version."
+        return f"It could not be carried out: {_nobody_of(now.counts['total'])} could take the version."
     return f"It could not be carried out: {_results(now)}, and the canary never passed."
 
 
@@ -168,21 +178,21 @@ _SENTENCES: Final[dict[DeploymentStatus, Callable[[Situation], str]]] = {
 
 def _canary(now: Situation) -> str:
     canary = now.canary
-    return f"{canary['succeeded']:,} of {_devices(canary['size'])} succeeded, {canary['failed']:,} failed"
+    return f"{canary['succeeded']:,} of {devices(canary['size'])} succeeded, {canary['failed']:,} failed"
 
 
 def _results(now: Situation) -> str:
     counts = now.counts
     return (
-        f"{counts['succeeded']:,} of {_devices(counts['total'])} succeeded, {counts['failed']:,} failed,"
-        f" {counts['skipped']:,} were skipped"
+        f"{counts['succeeded']:,} of {devices(counts['total'])} succeeded, {counts['failed']:,} failed,"
+        f" {counts['skipped']:,} skipped"
     )
+
+
+def _nobody_of(count: int) -> str:
+    return "no device" if count < 2 else f"none of {devices(count)}"
 
 
 def _who(now: Situation) -> str:
     by = f" by {now.by.removeprefix('user:')}" if now.by else ""
     return f"{by} (“{now.because}”)" if now.because else by
-
-
-def _devices(count: int) -> str:
-    return "1 device" if count == 1 else f"{count:,} devices"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from deployments.rules.option_fields import FIELDS, OptionField
+from deployments.rules.window import parse_instant
 
 GROUPS: Final = {
     "rollout": "Rollout",
@@ -40,10 +41,15 @@ def _value(field: OptionField, value: Any) -> str:
 
 
 def window_words(window: Mapping[str, Any] | None) -> str:
-    """The window as it was asked for: "mon, tue 22:00–05:00 Europe/Berlin", or two instants."""
+    """The window as it was asked for: "Mon, Tue 22:00–05:00 Europe/Berlin", or two instants."""
     if window is None:
         return "at any time"
     if "start_iso" in window:
-        return f"{window['start_iso']} to {window['end_iso']}"
+        return " to ".join(_instant(window[name]) for name in ("start_iso", "end_iso"))
     zone = "each device's own zone" if window["tz"] == "device" else window["tz"]
-    return f"{', '.join(window['days'])} {window['start']}–{window['end']}, {zone}"
+    days = ", ".join(day.capitalize() for day in window["days"])
+    return f"{days} {window['start']}–{window['end']}, {zone}"
+
+
+def _instant(text: str) -> str:
+    return f"{parse_instant(text):%-d %b %Y %H:%M} UTC"

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 from deployments.rules import wording
 from deployments.rules.headline import Situation
-from deployments.rules.states import WAITING, CanaryState, DeploymentStatus, PausedReason
+from deployments.rules.states import GATE_STOPS, WAITING, CanaryState, DeploymentStatus, PausedReason
 
 Mark: TypeAlias = Literal["done", "now", "held", "ahead", "failed"]
 
@@ -36,12 +36,12 @@ def stages(now: Situation, clock: Clock) -> list[Stage]:
 def _planning(now: Situation) -> Stage:
     if not now.planned:
         return Stage("Planning", _current(now), "working out the devices")
-    return Stage("Planning", "done", _devices(now.counts["total"]))
+    return Stage("Planning", "done", wording.devices(now.counts["total"]))
 
 
 def _canary(now: Situation, clock: Clock) -> Stage:
     state, size = now.canary["state"], now.canary["size"]
-    good = f"{now.canary['succeeded']:,} of {_devices(size)} good"
+    good = f"{now.canary['succeeded']:,} of {wording.devices(size)} good"
     if state == CanaryState.PASSED:
         return Stage("Canary", "done", f"passed, {good}")
     if state == CanaryState.OVERRIDDEN:
@@ -66,7 +66,7 @@ def _minutes(seconds: float) -> str:
 def _rollout(now: Situation) -> Stage:
     open_ = now.canary["state"] in (CanaryState.NONE, CanaryState.PASSED, CanaryState.OVERRIDDEN)
     done = now.of("succeeded", "failed")
-    words = f"{done:,} of {_devices(now.counts['total'])} finished"
+    words = f"{done:,} of {wording.devices(now.counts['total'])} finished"
     if not (open_ and now.planned):
         return Stage("Rollout", "ahead", "after the canary" if now.planned else "after planning")
     if now.status == DeploymentStatus.COMPLETE:
@@ -97,7 +97,7 @@ def _end(now: Situation) -> Stage:
 def next_step(now: Situation) -> str:
     """What happens next by itself, or what a person can do."""
     if now.status == DeploymentStatus.PAUSED:
-        return _when_paused(PausedReason(now.paused_reason))
+        return _when_paused(PausedReason(now.paused_reason), released=now.released)
     if now.needs_approval:
         return "A fleet admin who did not start it approves it, or it is canceled."
     if now.status != DeploymentStatus.RUNNING:
@@ -107,17 +107,13 @@ def next_step(now: Situation) -> str:
     return "It stops by itself when the limit is passed."
 
 
-def _when_paused(reason: PausedReason) -> str:
+def _when_paused(reason: PausedReason, *, released: bool) -> str:
     if reason == PausedReason.VERSION_WITHDRAWN:
         return "Cancel it: the version will not come back."
     if reason == PausedReason.NOT_MANAGED:
         return "Put the package back on the allowlist and resume, or cancel."
-    if reason in (PausedReason.KILL_SWITCH, PausedReason.FLAG_OFF):
+    if reason in (PausedReason.KILL_SWITCH, PausedReason.FLAG_OFF) and not released:
         return "Once the switch is set back, resume it, or cancel."
-    if reason == PausedReason.OPERATOR:
+    if reason not in GATE_STOPS:
         return "Resume or cancel."
     return "Look at the failures; then cancel, or resume with a reason."
-
-
-def _devices(count: int) -> str:
-    return "1 device" if count == 1 else f"{count:,} devices"

@@ -1,4 +1,4 @@
-"""How spans and moments are said to people."""
+"""How numbers of devices, spans and moments are said to people."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -6,6 +6,10 @@ from zoneinfo import ZoneInfo
 
 # Largest first; a span names at most two neighbours ("3 h 12 min"), more is noise.
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def devices(count: int) -> str:
+    return "1 device" if count == 1 else f"{count:,} devices"
 
 
 def span(seconds: float) -> str:
@@ -17,7 +21,7 @@ def span(seconds: float) -> str:
     for size, unit in _UNITS:
         count, left = divmod(left, size)
         if count or parts:
-            parts.append(f"{count} {unit}" if count else "")
+            parts.append(f"{count:,} {unit}" if count else "")
         if len(parts) == 2:
             break
     return " ".join(part for part in parts if part) or "0 s"

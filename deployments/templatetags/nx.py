@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from deployments.pages import deploy_form, details, drawing, home
+from deployments.pages import deploy_form, details, device_deployments, drawing, home
 from deployments.rules import wording
 from mdm.admin_site import NO_BREAK, person, time_html
 
@@ -70,8 +70,8 @@ def cut(text: str | None, length: int) -> str:
 
 @register.filter
 def name(actor: str) -> str:
-    """Who did something, as people know them: the log has `user:ada`."""
-    return actor.removeprefix("user:")
+    """Who did something, as people know them: the log has `user:ada` and `device:7`."""
+    return "the device" if actor.startswith("device:") else actor.removeprefix("user:")
 
 
 @register.filter
@@ -134,9 +134,9 @@ def home_panel(context: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @register.inclusion_tag("nx/_device_deployments.html", takes_context=True)
-def device_deployments(context: Mapping[str, Any], device_id: int) -> dict[str, Any]:
+def deployments_of_device(context: Mapping[str, Any], device_id: int) -> dict[str, Any]:
     """Why a device has not got what is on its way to it, and what it got before."""
     actor = person(context["request"])
     if not actor.may("deployments.view_deploymenttask"):
         return {}
-    return {"rows": home.of_device(device_id), "now": timezone.now()}
+    return {"rows": device_deployments.of_device(device_id), "now": timezone.now()}

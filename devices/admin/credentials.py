@@ -52,6 +52,7 @@ class IssueEnrollmentForm(forms.Form):
 class EnrollmentTokenAdmin(RecordAdmin):
     in_menu = 31
     add_words = "Issue a token"
+    none_words = "No token yet. A device enrols with one, and then has a token of its own."
     list_display = (
         "__str__",
         "state",

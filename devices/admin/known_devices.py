@@ -1,7 +1,7 @@
 """The devices, and what a person changes about them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.contrib import admin
@@ -32,6 +32,8 @@ from mdm.admin_site import (
     time_as,
     time_html,
 )
+
+FEW: Final = 3
 
 
 class DeviceForm(forms.Form):
@@ -72,7 +74,8 @@ class DeviceAdmin(RecordAdmin):
     """What a person changes goes through pages of its own; the rest the device says."""
 
     in_menu = 30
-    list_display = ("serial", "alias", "model", "state", "seen", "charge", "labels", "versions")
+    none_words = "No device yet. One enrols with a token; issue it under Enrollment tokens."
+    list_display = ("serial", "alias", "model", "state", "seen", "charge", "some_labels", "versions")
     list_select_related = ("heartbeat",)
     list_filter = ("status", HeldFilter)
     search_fields = ("serial", "alias", "model", "external_id")
@@ -90,6 +93,10 @@ class DeviceAdmin(RecordAdmin):
     @admin.display(description="Tags / groups")
     def labels(self, device: Device) -> str:
         return f"{', '.join(device.tags) or '–'} / {', '.join(device.groups) or '–'}"
+
+    @admin.display(description="Tags / groups")
+    def some_labels(self, device: Device) -> str:
+        return f"{_few(device.tags)} / {_few(device.groups)}"
 
     @admin.display(description="Installed")
     def versions(self, device: Device) -> str:
@@ -200,6 +207,12 @@ class DeviceAdmin(RecordAdmin):
         act = Act(title, title, back, changes.CHANGE, carry_out, lines, **more)
         crumbs = [("Devices", reverse("admin:devices_device_changelist")), (str(device), back)]
         return act_page(request, self.admin_site, act, crumbs)
+
+
+def _few(labels: Sequence[str]) -> str:
+    """In a row of a list; the page of the device has them all."""
+    more = f" and {len(labels) - FEW} more" if len(labels) > FEW else ""
+    return ", ".join(labels[:FEW]) + more or "–"
 
 
 def _version(known: Any) -> tuple[Any, Any]:

@@ -24,6 +24,7 @@ SHOWN_TO = 160  # characters of a message in a list
 @admin.register(Alert)
 class AlertAdmin(RecordAdmin):
     in_menu = 40
+    none_words = "No alert yet: nothing has needed a person."
     list_display = ("kind", "state", "words", "opened", "acknowledged", "resolved")
     list_filter = ("state", "kind")
     list_select_related = ("acknowledged_by",)

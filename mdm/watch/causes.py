@@ -9,6 +9,7 @@ from django.db import connection
 
 from deployments.models import Deployment
 from deployments.reading import stalling
+from deployments.rules import wording
 from deployments.rules.states import PausedReason
 from mdm import counters, worker_beat
 from mdm.watch import cut_troubles, reading
@@ -84,8 +85,8 @@ def _late(now: datetime) -> Iterator[Cause]:
 def _stalled(now: datetime) -> Iterator[Cause]:
     patience = timedelta(minutes=settings.ALERT_NO_PROGRESS_MIN)
     for found in stalling.stalled(now, patience):
-        limit = f"{settings.ALERT_NO_PROGRESS_MIN:g} min"
-        words = f"runs, {found.ready:,} devices are ready, and nothing has moved for more than {limit}"
+        for_long = f"nothing has moved for more than {settings.ALERT_NO_PROGRESS_MIN:g} min"
+        words = f"runs with {wording.devices(found.ready)} ready, and {for_long}"
         yield _cause("no_progress", found.deployment, words)
 
 
@@ -102,7 +103,9 @@ def _half_done(now: datetime) -> Iterator[Cause]:
         cursor.execute(_HALF_DONE, [now - timedelta(days=1)])
         counts = dict(cursor.fetchall())
     for deployment in Deployment.objects.filter(pk__in=counts).select_related("to_version__apk"):
-        words = f"left {counts[deployment.pk]:,} devices without the app: their reinstall is not finished"
+        words = (
+            f"left {wording.devices(counts[deployment.pk])} without the app: the reinstall is not finished"
+        )
         yield _cause("reinstall_incomplete", deployment, words)
 
 

@@ -300,6 +300,55 @@ def test_presets_set_the_form_and_the_dry_run_follows(
     assert Deployment.objects.get().target.selection_query["device_ids"]
 
 
+def test_while_a_preset_is_on_its_way_nothing_is_typed_that_it_would_undo(
+    page: Page, live_server: Any, version: ApkVersion
+) -> None:
+    dialog = opened(page, live_server, version)
+    held: list[Route] = []
+    page.route(f"**/{version.pk}/deploy/", lambda route: _hold_presets(route, held))
+    dialog.get_by_role("button", name="Pilot").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#nx-deploy")).to_have_attribute("inert", "")
+    page.wait_for_function("document.querySelector('.htmx-request')")
+    page.keyboard.type("7")
+    held[0].continue_()
+    expect(dialog.get_by_label("Rate")).to_have_value("5")
+    assert focused(page) == "nx-preset-pilot"
+    dialog.get_by_label("Rate").fill("7")
+    expect(start_of(page)).not_to_have_attribute("aria-disabled", "true")
+    expect(dialog.get_by_label("Rate")).to_have_value("7")
+
+
+def test_an_answer_that_comes_after_the_dialog_was_closed_does_no_harm(
+    page: Page, live_server: Any, version: ApkVersion
+) -> None:
+    dialog = opened(page, live_server, version)
+    held: list[Route] = []
+    page.route(f"**/{version.pk}/deploy/", lambda route: _hold_checks(route, held))
+    with page.expect_request(f"**/{version.pk}/deploy/"):
+        dialog.get_by_label("Rate").fill("20")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Discard changes").click()
+    expect(dialog).to_be_hidden()
+    with page.expect_response(f"**/{version.pk}/deploy/"):
+        held[0].continue_()
+    page.unroute_all()
+    page.get_by_role("link", name=f"Deploy {version}").click()
+    expect(dialog.get_by_label("Rate")).to_have_value("10")
+    expect(start_of(page)).not_to_have_attribute("aria-disabled", "true")
+
+
+def _hold_checks(route: Route, held: list[Route]) -> None:
+    held.append(route)
+
+
+def _hold_presets(route: Route, held: list[Route]) -> None:
+    if "act=preset" in (route.request.post_data or ""):
+        held.append(route)
+    else:
+        route.continue_()
+
+
 def test_the_numbers_open_their_devices_in_place(page: Page, live_server: Any, version: ApkVersion) -> None:
     scene.devices(2, beat={"battery": 3}, alias='"><script>alert(1)</script>\u202e')
     dialog = opened(page, live_server, version)

@@ -1,6 +1,7 @@
 """The page of a deployment under real hands: acts and their dialogs, drawer, filters, freshness, faults."""
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,9 @@ def test_pause_resume_pace_and_cancel_by_mouse(page: Page, live_server: Any) -> 
     page.get_by_role("button", name="Pause").click()
     headline(page).to_contain_text("Paused by root")
     expect(page.get_by_role("status")).to_have_text("Paused. 1 device already started will finish.")
+    page.locator("#nx-devices").scroll_into_view_if_needed()
+    told, acts = (page.locator(part).bounding_box() or {} for part in ("#nx-said", "#nx-resume"))
+    assert told["y"] > acts["y"] + acts["height"], "the acts stay in sight"
 
     page.get_by_role("link", name="Resume…").click()
     dialog = page.get_by_role("dialog", name=f"Resume deployment #{deployment.pk}")
@@ -109,7 +113,7 @@ def test_the_same_by_keyboard_alone(page: Page, live_server: Any) -> None:
     page.keyboard.press("Shift+Tab")
     assert focused(page) == "nx-resume"
     page.keyboard.press("Enter")
-    expect(page.get_by_role("dialog")).to_contain_text("within rate and concurrency")
+    expect(page.get_by_role("dialog")).to_contain_text("within window, rate and concurrency")
     reach(page, "Resume for 12 devices")
     page.keyboard.press("Enter")
     headline(page).to_contain_text("Running")
@@ -388,6 +392,7 @@ def test_only_changes_of_state_are_announced_and_no_more_than_two_a_minute(
         )
         page.clock.run_for(10)
     assert len(page.evaluate("said")) == 1
+    expect(page.locator("#nx-said")).to_have_class(re.compile("nx-unseen"))  # the page shows it
     page.clock.run_for(30_000)
     assert [text.split(".")[0] for text in page.evaluate("said")] == ["Paused", "Paused"]
 

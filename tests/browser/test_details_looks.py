@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from apks.models import Apk
 from deployments import tick
 from deployments.models import Deployment
 from deployments.operations import lifecycle
@@ -83,7 +84,7 @@ def test_at_twice_the_size_nothing_is_beyond_the_edge(browser: Any, live_server:
     assert {where: pixels for where, pixels in wide.items() if pixels > 0} == {}
 
 
-DIALOGS = {"nx-cancel": "will not start", "nx-pace": "Nothing else", "nx-resume": "within rate"}
+DIALOGS = {"nx-cancel": "will not start", "nx-pace": "Nothing else", "nx-resume": "within window, rate"}
 
 
 @pytest.mark.parametrize("state", ["empty", "running", "held", "complete", "canceled"])
@@ -112,6 +113,24 @@ def _looks(page: Page) -> tuple[list[str], list[str], int]:
     looks = *in_both_schemes(page), max(0, sideways(page))
     page.set_viewport_size({"width": 1280, "height": 900})
     return looks
+
+
+def test_the_longest_names_make_no_page_wider_than_a_phone(page: Page, live_server: Any) -> None:
+    name = "Kundendienstaußenstellenmitarbeiterhandgerätehülle"
+    version = scene.version(version_name=f"1.0-{name}")
+    Apk.objects.update(display_name=f"{name} {name[::-1]}"[:100])
+    fleet = scene.devices(1, alias=name, tags=[f"{name} {number}" for number in range(9)])
+    deployment = scene.start(fleet, to=version)
+    sign_in(page, live_server)
+    page.set_viewport_size({"width": 320, "height": 700})
+    device = f"/admin/devices/device/{fleet[0].pk}/change/"
+    deploy = f"/admin/apks/apkversion/{version.pk}/deploy/"
+    wide = {}
+    for where in ("/admin/", address(deployment), "/admin/devices/device/", device, deploy):
+        page.goto(where)
+        wide[where] = max(0, sideways(page))
+    expect(page.locator("#nx-answer .nx-big")).to_be_visible()
+    assert wide == dict.fromkeys(wide, 0)
 
 
 def _in_state(state: str) -> Deployment:

@@ -154,7 +154,7 @@ def _starts(
 
 STARTABLE_STOPS = ["kill switch", "flag", "withdrawal", "allowlist"]
 TOO_LATE = {
-    "kill switch": "Conflict: The kill switch is on.",
+    "kill switch": "Conflict: The kill switch is on. Turn it off first.",
     "flag": "Forbidden: Deployments are switched off",
     "withdrawal": "Conflict: The version was withdrawn.",
     "allowlist": "Invalid: com.nexmdm is not on the allowlist",

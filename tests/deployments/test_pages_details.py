@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from deployments import tick
 from deployments.models import Deployment, DeploymentEvent, DeploymentTask
+from deployments.operations import fleet_switch
 from deployments.reading import shared_numbers, summary
 from deployments.rules.states import PEOPLE_GROUPS
 from devices.models import Device
@@ -347,6 +348,32 @@ def test_the_timeline_shows_the_deployment_and_on_request_each_device() -> None:
     whole = f"/admin/deployments/deploymentevent/?q={deployment.pk}"
     assert whole in plain
     assert "Planned for 17 devices" in html(client, whole)
+
+
+def test_limits_that_bite_and_let_go_hide_nothing_of_what_people_did() -> None:
+    fleet = scene.devices(6)
+    deployment, client = scene.start(fleet, rate=1000, concurrency=1), signed_in("viewer")
+    for device in fleet[:2]:
+        scene.beat(device)
+        tick.advance(deployment.pk)
+        for step in ("received", "downloading", "installing", "succeeded"):
+            scene.report(deployment, device, step)
+        tick.advance(deployment.pk)
+    held_back, room = "A limit holds back 1 device, the next in turn", "Room again for 1 device"
+    plain, full = (html(client, address(deployment, f"details/{end}")) for end in ("", "?events=all"))
+    assert (held_back in full, room in full) == (True, True)
+    assert (held_back in plain, room in plain, "Planned for 6 devices" in plain) == (False, False, True)
+
+
+def test_a_deployment_that_the_switch_stopped_says_when_it_may_go_on() -> None:
+    deployment, client = scene.start(scene.devices(2)), signed_in("viewer")
+    fleet_switch.change(scene.admin(), kill_switch=True, reason="bad build")
+    assert "Agents that ask before they install are told to stop." in html(client, address(deployment))
+    fleet_switch.change(scene.admin(), kill_switch=False, reason="mended")
+    scene.forget_numbers()
+    page = html(client, address(deployment))
+    assert "The kill switch is off again; this one stays paused until a person resumes it." in page
+    assert "Resume or cancel." in page
 
 
 def test_the_list_shows_status_and_progress_in_one_query_for_all() -> None:

@@ -53,7 +53,7 @@ def test_a_tripped_gate_offers_the_rebuild_to_a_fleet_admin_and_names_one_to_an_
 def test_before_a_gate_has_tripped_the_page_says_what_the_way_back_would_be() -> None:
     rebuilt()
     page = html(signed_in("fleet admin"), address(scene.start(scene.devices(1))))
-    assert "update to 1.0.122 (122), a rebuild of the last good version; data stays" in page
+    assert "Update to 1.0.122 (122), a rebuild of the last good version; data stays" in page
     assert "offered once the canary has failed" in page
     assert 'id="nx-rollback"' not in page
 

@@ -28,7 +28,7 @@ def situation(status: str = "running", paused: str = "", **more: Any) -> Situati
 
 COLLECTING = {"size": 5, "succeeded": 1, "failed": 0, "state": "collecting"}
 AT_WORK = dict.fromkeys(TaskStatus.values, 0) | {"installing": 1, "total": 1}
-EXCLUDED = dict.fromkeys(TaskStatus.values, 0) | {"skipped": 3, "total": 3}
+AWAY = dict.fromkeys(TaskStatus.values, 0) | {"skipped": 3, "total": 3}
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,39 @@ EXCLUDED = dict.fromkeys(TaskStatus.values, 0) | {"skipped": 3, "total": 3}
             id="the kill switch",
         ),
         pytest.param(
+            situation("paused", "kill_switch", by="user:ortiz", because="bad build", released=True),
+            "Stopped: kill switch",
+            "All rollouts were stopped by ortiz (“bad build”). The kill switch is off again; this one stays paused"
+            " until a person resumes it.",
+            id="the kill switch is off again",
+        ),
+        pytest.param(
+            situation("paused", "flag_off", by="user:ortiz", released=True),
+            "Stopped: deployments switched off",
+            "Deployments were switched off by ortiz. They are on again; this one stays paused until a person"
+            " resumes it.",
+            id="deployments are switched on again",
+        ),
+        pytest.param(
+            situation(counts=AWAY, again=3, failure_sentence="Too early."),
+            "Running",
+            "0 of 3 devices succeeded, 0 at work, 0 waiting, 3 to be checked again. Too early.",
+            id="who will be checked again is not over",
+        ),
+        pytest.param(
+            situation("failed", counts=AWAY | {"skipped": 1, "total": 1}),
+            "Failed",
+            "It could not be carried out: no device could take the version.",
+            id="the only device could not take it",
+        ),
+        pytest.param(
             situation("canceled", by="user:kim"),
             "Canceled",
-            "Canceled for good by kim: 4,121 of 10,000 devices succeeded, 218 failed, 0 were skipped.",
+            "Canceled for good by kim: 4,121 of 10,000 devices succeeded, 218 failed, 0 skipped.",
             id="canceled, without a reason",
         ),
         pytest.param(
-            situation("failed", counts=EXCLUDED),
+            situation("failed", counts=AWAY),
             "Failed",
             "It could not be carried out: none of 3 devices could take the version.",
             id="nobody could take it",
@@ -105,14 +131,14 @@ EXCLUDED = dict.fromkeys(TaskStatus.values, 0) | {"skipped": 3, "total": 3}
         pytest.param(
             situation("failed"),
             "Failed",
-            "It could not be carried out: 4,121 of 10,000 devices succeeded, 218 failed, 0 were skipped, and"
+            "It could not be carried out: 4,121 of 10,000 devices succeeded, 218 failed, 0 skipped, and"
             " the canary never passed.",
             id="ended before the canary passed",
         ),
         pytest.param(
             situation("complete"),
             "Complete",
-            "Everything has ended: 4,121 of 10,000 devices succeeded, 218 failed, 0 were skipped.",
+            "Everything has ended: 4,121 of 10,000 devices succeeded, 218 failed, 0 skipped.",
             id="complete",
         ),
     ],
@@ -154,15 +180,15 @@ def test_every_option_is_said_with_its_unit() -> None:
         (None, "at any time"),
         (
             {"days": ["mon", "tue"], "start": "22:00", "end": "05:00", "tz": "Europe/Berlin"},
-            "mon, tue 22:00–05:00, Europe/Berlin",
+            "Mon, Tue 22:00–05:00, Europe/Berlin",
         ),
         (
             {"days": ["sun"], "start": "01:00", "end": "02:00", "tz": "device"},
-            "sun 01:00–02:00, each device's own zone",
+            "Sun 01:00–02:00, each device's own zone",
         ),
         (
-            {"start_iso": "2031-01-10T22:00:00Z", "end_iso": "2031-01-11T05:00:00Z"},
-            "2031-01-10T22:00:00Z to 2031-01-11T05:00:00Z",
+            {"start_iso": "2031-01-10T22:00:00Z", "end_iso": "2031-01-11T05:00:00+01:00"},
+            "10 Jan 2031 22:00 UTC to 11 Jan 2031 04:00 UTC",
         ),
     ],
 )

@@ -13,7 +13,7 @@ from deployments.engine import spread
 from deployments.engine.spread import Places
 from deployments.models import DeploymentTask
 from deployments.operations import dry_run, lifecycle
-from deployments.pages import home
+from deployments.pages import device_deployments
 from deployments.rules.options import DeploymentOptions
 from devices import changes
 from devices.models import Device
@@ -194,7 +194,7 @@ def test_the_page_names_the_group_and_the_limit() -> None:
     first, second = shop(2, "region-north", "shop-1")
     scene.start([first, second], max_per_group=1, spread_groups="shop-*")
     commands([first])
-    (row,) = home.of_device(second.pk)
+    (row,) = device_deployments.of_device(second.pk)
     assert (row["reason"], row["observed"]) == ("group_limit", "shop-1 at its limit")
     assert row["required"] == "fewer than 1 at work in each group"
 

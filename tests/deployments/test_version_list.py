@@ -48,8 +48,8 @@ def test_the_list_writes_the_share_and_warns_of_devices_that_would_be_excluded()
     page = signed_in("viewer").get(VERSIONS).content.decode()
     assert '<span>150 <span class="nx-quiet">99 %</span></span>' in page
     assert '<span>1 <span class="nx-quiet">&lt; 1 %</span></span>' in page
-    assert "newer on 150: excluded" in page
-    assert "newer on 151: excluded" in page
+    assert "150 have a newer one: excluded" in page
+    assert "151 have a newer one: excluded" in page
 
 
 def test_one_query_counts_for_all_rows() -> None:

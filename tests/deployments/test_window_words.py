@@ -77,5 +77,5 @@ def test_a_window_in_device_time_warns_for_the_zones_of_the_devices() -> None:
         "The clock in Europe/Berlin",
         "The clock in Europe/Madrid",
         "The clock in Europe/Paris",
-        "The clock changes in 1 more zones within 7 days.",
+        "The clock changes in 1 more zone within 7 days.",
     ]

@@ -58,8 +58,8 @@ def test_the_opening_lets_them_go_and_each_move_is_one_event() -> None:
     assert scene.beat(fleet[0])
     moves = DeploymentEvent.objects.filter(message__startswith="Window").order_by("id")
     assert [(event.message, event.meta["count"]) for event in moves] == [
-        ("Window closed: 3 devices wait for it", 3),
-        ("Window open: 3 devices may start", 3),
+        ("Window closed for 3 devices", 3),
+        ("Window open for 3 devices", 3),
     ]
 
 

@@ -77,6 +77,49 @@ def test_a_longer_list_asks_no_more_statements(root: Client) -> None:
     assert {page: len(asked(root, page)) for page in LISTS} == before
 
 
+DEVICES = "/admin/devices/device/"
+
+
+def test_a_device_with_many_labels_is_a_short_row(root: Client) -> None:
+    (device,) = scene.devices(1, tags=["a", "b", "c", "d", "e"], groups=["shop-1"])
+    assert "a, b, c and 2 more / shop-1" in root.get(DEVICES).content.decode()
+    assert "a, b, c, d, e / shop-1" in root.get(f"{DEVICES}{device.pk}/change/").content.decode()
+
+
+def test_a_search_says_how_many_it_found_and_how_to_see_all(root: Client) -> None:
+    scene.devices(3)
+    assert "result" not in _toolbar(root, DEVICES)
+    assert "1 result (show all)" in _toolbar(root, f"{DEVICES}?q=till-2")
+    assert "3 results (show all)" in _toolbar(root, f"{DEVICES}?status__exact=active")
+    assert "0 results (show all)" in _toolbar(root, f"{DEVICES}?q=nobody")
+
+
+def test_nobody_is_told_that_there_are_no_more_than_were_counted(root: Client) -> None:
+    scene.devices(10_001)
+    assert "10,000 or more results" in _toolbar(root, f"{DEVICES}?q=till")
+    assert "10,000 or more" in root.get(DEVICES).content.decode().rpartition('class="paginator"')[2]
+
+
+def _toolbar(client: Client, page: str) -> str:
+    """The words above a list."""
+    html = client.get(page).content.decode().partition('id="toolbar"')[2].partition("</form>")[0]
+    return " ".join(re.sub("<[^>]*>", "", html).split())
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (DEVICES, "No device yet. One enrols with a token"),
+        ("/admin/deployments/deployment/", "No deployment yet. Press Deploy"),
+        ("/admin/apks/apk/", "No package yet."),
+        ("/admin/watch/alert/", "No alert yet"),
+    ],
+)
+def test_an_empty_list_says_what_to_do(root: Client, page: str, words: str) -> None:
+    assert words in root.get(page).content.decode()
+    assert words not in root.get(f"{page}?q=nobody").content.decode()
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0, "just now"), (59, "just now"), (60, "1 min ago"), (3_599, "59 min ago"), (7_200, "2 h ago"),

@@ -13,6 +13,12 @@
   const part = (id) => document.getElementById(id);
   const form = () => part("nx-deploy");
   const isForm = (element) => element.id === "nx-deploy";
+  const isPreset = (element) => element.name === "preset";
+
+  // While a start or a preset is on its way nothing may be edited: the answer would not be of it, or undo it.
+  function hold(inert) {
+    form().inert = inert;
+  }
 
   function unavailable(why) {
     part("nx-start")?.setAttribute("aria-disabled", "true");
@@ -137,6 +143,7 @@
 
   document.addEventListener("htmx:configRequest", (event) => {
     if (event.target.closest?.("#nx-picker")) ticksListed = ticks;
+    if (isPreset(event.target)) hold(true);
     if (!isForm(event.target)) return;
     const { parameters, triggeringEvent } = event.detail;
     // A button that was pressed before and still has the focus is no part of a check.
@@ -146,11 +153,12 @@
       delete parameters.page;
     }
     asked = edits;
-    // Nothing may be edited, and no check may take its place, while a start is on its way.
-    form().inert = parameters.act === "start";
+    hold(parameters.act === "start");
   });
   document.addEventListener("htmx:afterRequest", (event) => {
-    if (isForm(event.target)) event.target.inert = false;
+    if (!isForm(event.target) && !isPreset(event.target)) return;
+    hold(false);
+    if (isPreset(event.target)) part(event.target.id)?.focus();
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { elt } = event.detail.requestConfig;
@@ -171,7 +179,7 @@
     const { elt } = event.detail.requestConfig ?? {};
     if (!form() || !elt) return;
     if (isForm(elt)) answered();
-    else if (elt.name === "preset") htmx.trigger(form(), "nx:edited");
+    else if (isPreset(elt)) htmx.trigger(form(), "nx:edited");
   });
   for (const [kind, why] of [
     ["htmx:sendError", "no connection"],

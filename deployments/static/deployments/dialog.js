@@ -7,6 +7,7 @@
   const question = document.getElementById("nx-discard");
   let edited = false;
 
+  // Emptied here and not when it closes: an answer that comes later still finds its place.
   async function open(link) {
     dialog.replaceChildren();
     edited = false;
@@ -66,7 +67,6 @@
   dialog.addEventListener("click", (event) => {
     if (event.target.closest("[data-close]")) close();
   });
-  dialog.addEventListener("close", () => dialog.replaceChildren());
   question.querySelector("[data-keep]").addEventListener("click", () => question.close());
   question.querySelector("[data-discard]").addEventListener("click", () => {
     question.close();

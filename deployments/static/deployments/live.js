@@ -1,7 +1,7 @@
 // Keeps the numbers fresh: every two seconds while the page is visible, never while it is hidden or frozen, not
 // at all once the deployment has ended. Slower while the server does not answer.
 import { ask, byId, place, SignedOut } from "./parts.js";
-import { mention, say } from "./said.js";
+import { mention, say, tell } from "./said.js";
 
 const EVERY = 2000;
 const SLOWEST = 30000;
@@ -70,7 +70,7 @@ export class Live {
     place(html);
     this.heard();
     const after = byId("nx-live").querySelector(".nx-badge").textContent.trim();
-    if (said) say(said);
+    if (said) tell(said);
     else if (after !== before) mention(`${after}. ${byId("nx-sentence").textContent}`);
     this.stopped = this.ended;
     await this.onChange();
