@@ -187,6 +187,17 @@ def test_counters_and_reasons_filter_the_table_and_the_address_can_be_shared(
     expect(page.locator("#nx-table tbody tr[id]")).to_have_count(4)
 
 
+def test_a_reason_that_comes_up_later_is_there_to_filter_by(page: Page, live_server: Any) -> None:
+    deployment, _ = mixed()
+    shown(page, live_server, deployment)
+    reasons, words = page.get_by_label("Reason"), "The deployment is paused"
+    expect(reasons.locator("option", has_text=words)).to_have_count(0)
+    page.get_by_role("button", name="Pause").click()
+    expect(reasons.locator("optgroup[label=Waiting] option", has_text=words)).to_have_count(1)
+    reasons.select_option(label=words)
+    expect(page.locator("#nx-counted")).to_have_text("12 devices under these filters")
+
+
 def test_the_table_is_sorted_by_keyboard_and_the_address_can_be_shared(page: Page, live_server: Any) -> None:
     deployment, fleet = mixed()
     scene.install(deployment, fleet[9])

@@ -164,6 +164,7 @@ export class DeviceTable {
 
   /** Rows in sight, as they are by now. */
   async refresh() {
+    this.offerReasons();
     if (!this.places) return this.fetch([...this.rows.keys()]); // shown in pages
     const planned = Number(byId("nx-live").dataset.total);
     if (!this.ids.length || (!this.filtered && this.ids.length !== planned)) return this.load();
@@ -196,6 +197,17 @@ export class DeviceTable {
   }
 
   // Filters.
+
+  /** Reasons that the page lists by now are there to filter by. */
+  offerReasons() {
+    const select = this.filters.elements.reason;
+    for (const link of document.querySelectorAll("#nx-live .nx-reasons a")) {
+      const value = new URL(link.href).searchParams.get("reason");
+      if ([...select.options].some((option) => option.value === value)) continue;
+      const title = value.startsWith("ended:") ? "Ended without it" : "Waiting";
+      group(select, title).append(new Option(link.textContent.trim(), value));
+    }
+  }
 
   typed() {
     clearTimeout(this.typing);
@@ -237,6 +249,16 @@ function choose(input, value, words) {
   const known = !input.options || [...input.options].some((option) => option.value === value);
   if (!known) input.add(new Option(words || value, value));
   input.value = value;
+}
+
+function group(select, title) {
+  let found = [...select.querySelectorAll("optgroup")].find((each) => each.label === title);
+  if (!found) {
+    found = document.createElement("optgroup");
+    found.label = title;
+    select.append(found);
+  }
+  return found;
 }
 
 const idOf = (row) => Number(row.id.slice("nx-task-".length));
