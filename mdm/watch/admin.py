@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
-from mdm.admin_site import Act, RecordAdmin, act_page, found, person, time_html
+from mdm.admin_site import Act, RecordAdmin, act_page, found, person, time_as, time_html
 from mdm.watch import alerts, deliveries, webhook
 from mdm.watch.models import Alert, AlertDelivery, AlertState, AuditCut, AuditSeal, LastCut, Reading
 
@@ -32,6 +32,8 @@ class AlertAdmin(RecordAdmin):
     search_help_text = "A part of the message."
     fields = ("kind", "state", "message", "about", "opened", "acknowledged", "resolved")
     readonly_fields = (*fields, "seen")
+    opened = time_as("Raised", "opened_at", sortable=True)
+    resolved = time_as("Resolved", "resolved_at", missing="–")
 
     def get_list_display(self, request: HttpRequest) -> Any:
         kind, state, *others = super().get_list_display(request)
@@ -62,19 +64,11 @@ class AlertAdmin(RecordAdmin):
         address = reverse("admin:deployments_deployment_details", args=[alert.deployment_id])
         return format_html('<a href="{}">Deployment {}</a>', address, alert.deployment_id)
 
-    @admin.display(description="Raised", ordering="opened_at")
-    def opened(self, alert: Alert) -> SafeString:
-        return time_html(alert.opened_at)
-
     @admin.display(description="Acknowledged")
     def acknowledged(self, alert: Alert) -> SafeString:
         if alert.acknowledged_by is None:
             return time_html(alert.acknowledged_at, "–")
         return format_html("{} by {}", time_html(alert.acknowledged_at), alert.acknowledged_by)
-
-    @admin.display(description="Resolved")
-    def resolved(self, alert: Alert) -> SafeString:
-        return time_html(alert.resolved_at, "–")
 
     def get_urls(self) -> list[URLPattern]:
         seen = self.admin_site.admin_view(self.acknowledge_view)
@@ -104,6 +98,7 @@ class AlertDeliveryAdmin(RecordAdmin):
     list_filter = ("state", "channel")
     fields = ("alert", "event", "channel", "state", "tries", "next_try", "last_error", "sent")
     readonly_fields = fields
+    sent = time_as("Sent", "sent_at", missing="–")
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -115,10 +110,6 @@ class AlertDeliveryAdmin(RecordAdmin):
     @admin.display(description="Next try")
     def next_try(self, delivery: AlertDelivery) -> str | SafeString:
         return time_html(delivery.next_try_at) if delivery.state == AlertDelivery.State.PENDING else "–"
-
-    @admin.display(description="Sent")
-    def sent(self, delivery: AlertDelivery) -> SafeString:
-        return time_html(delivery.sent_at, "–")
 
 
 @admin.register(Reading)
@@ -139,10 +130,7 @@ class AuditCutAdmin(RecordAdmin):
         "key_id", "mac",
     )  # fmt: skip
     readonly_fields = fields
-
-    @admin.display(description="Archived")
-    def at(self, cut: AuditCut) -> SafeString:
-        return time_html(cut.cut_at)
+    at = time_as("Archived", "cut_at")
 
 
 @admin.register(AuditSeal)
@@ -150,13 +138,10 @@ class AuditSealAdmin(RecordAdmin):
     list_display = ("number", "stream", "last_id", "rows", "at", "mac")
     fields = ("number", "stream", "after_id", "last_id", "rows", "at", "key_id", "mac")
     readonly_fields = fields
+    at = time_as("Sealed", "sealed_at")
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
         export = {"export_words": "Export the audit logs", "export_url": reverse("v1:export_audit")}
         return super().changelist_view(request, export | (extra_context or {}))
-
-    @admin.display(description="Sealed")
-    def at(self, seal: AuditSeal) -> SafeString:
-        return time_html(seal.sealed_at)
