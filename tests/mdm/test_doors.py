@@ -28,7 +28,7 @@ from mdm.throttle import BAD_TOKENS
 from tests.calls import Caller, Reply, check_form
 from tests.deployments import scene
 from tests.deployments import test_pages_deploy as deploy_page
-from tests.deployments.test_rollback import rebuilt, tripped
+from tests.deployments.going_back import rebuilt, tripped
 from tests.factories import api_token, device_token, enrollment_token, member
 from tests.mdm.door_table import ACTS, AGENTS, OPEN, PAGES, RECORDS, V1, V1_ACTS, Records
 from tests.mdm.doors import (
