@@ -23,10 +23,10 @@ _GREY = """async ([source, side]) => {
 
 
 def read(browser: Browser, image: bytes, kind: str) -> list[str]:
-    """The texts of the codes in an image of this media type."""
+    """The texts of the QR codes in an image of this media type; in their dots codes of bars may be seen by chance."""
     context = browser.new_context()
     source = f"data:{kind};base64,{base64.b64encode(image).decode()}"
     pixels = base64.b64decode(context.new_page().evaluate(_GREY, [source, SIDE]))
     context.close()
     view = memoryview(pixels).cast("B", (SIDE, SIDE))
-    return [found.text for found in zxingcpp.read_barcodes(view)]
+    return [found.text for found in zxingcpp.read_barcodes(view, formats=zxingcpp.BarcodeFormat.QRCode)]

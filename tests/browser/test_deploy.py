@@ -432,6 +432,7 @@ def test_a_viewer_sees_a_dry_run_and_nothing_to_start(
     page.goto(VERSIONS)
     expect(page.get_by_role("link", name="Withdraw")).to_have_count(0)
     page.get_by_role("link", name=f"Dry run {version}").click()
+    expect(page.locator("#nx-answer .nx-big")).to_be_visible()
     expect(missing(page)).to_contain_text("may make dry runs, but not start")
     expect(start_of(page)).to_have_count(0)
 
