@@ -4,7 +4,6 @@ nothing. The ticker finds what is due every second and rings; a worker does the 
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.conf import settings
 from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
@@ -27,6 +26,7 @@ from deployments.rules.states import (
     codes,
 )
 from deployments.rules.window import device_zone, next_opening
+from devices import push
 
 # While a canary place is free every waiting device is looked at, which costs; so not each second.
 LOOK_AT_ALL_EVERY: Final = timedelta(seconds=5)
@@ -68,7 +68,7 @@ def _use_turn(now: Turn) -> list[Claim]:
     if terms.closing.everywhere:
         return []
     turns.settle_deadlines(deployment, terms)
-    pushes = settings.PUSH_TRANSPORT == "fcm" and not _push_held(deployment, terms.now)
+    pushes = push.enabled() and not _push_held(deployment, terms.now)
     candidates = _candidates(now, only_pushable=pushes) if now.room else []
     mark_throttled(now)
     return dispatch.claim_for_push(now, candidates) if pushes and candidates else []
