@@ -20,6 +20,7 @@ RESOURCE_IDS: Final = {
     "testOnly": 0x01010272,
     "versionCodeMajor": 0x01010576,
     "isSplitRequired": 0x01010591,
+    "requiredSplitTypes": 0x0101064E,
 }
 _NONE: Final = 0xFFFFFFFF
 _STRING, _DECIMAL, _BOOLEAN = 0x03, 0x10, 0x12

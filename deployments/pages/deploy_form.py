@@ -73,10 +73,10 @@ def _input(option: OptionField) -> forms.Field:
 
 
 class _Labels(forms.MultipleChoiceField):
-    """Labels of devices. One that no device has any more is no mistake: it matches nobody."""
+    """Labels of devices. One that no device has any more is no mistake: it matches nobody. None holds NUL."""
 
     def valid_value(self, value: Any) -> bool:
-        return True
+        return "\0" not in str(value)
 
 
 class _Zone(forms.CharField):

@@ -55,6 +55,11 @@ REFUSALS: dict[str, tuple[str, dict[str, Any]]] = {
     "testOnly": ("test_only", {"application": {"testOnly": True}}),
     "a split": ("split_apk", {"plain": {"package": "com.example.app", "split": "config.arm64_v8a"}}),
     "a base that needs its splits": ("split_apk", {"application": {"isSplitRequired": True}}),
+    "a base whose manifest says so": ("split_apk", {"android": {"versionCode": 1, "isSplitRequired": True}}),
+    "a base that names the splits it needs": (
+        "split_apk",
+        {"android": {"versionCode": 1, "requiredSplitTypes": "base__abi"}},
+    ),
 }
 
 

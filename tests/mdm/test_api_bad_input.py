@@ -71,6 +71,10 @@ def bodies(method: str, path: str, ids: dict[str, int]) -> list[tuple[str, Any]]
         "token": {"expires_at": None, "max_uses": 1, "tags": [], "groups": [], "device_id": None},
         "package": {"display_name": "x"},
         "withdraw": {"reason": "x"},
+        "retry": {"expected_status": None},
+        "rollback": {
+            "accept_data_loss": True, "confirm_version": "1", "reason": "x", "expected_status": None,
+        },
     }  # fmt: skip
     kinds = {
         ("POST", "/v1/deployments"): "start",
@@ -81,6 +85,8 @@ def bodies(method: str, path: str, ids: dict[str, int]) -> list[tuple[str, Any]]
         ("POST", "/v1/enrollment-tokens"): "token",
         ("PUT", "/v1/apks/managed/{package_name}"): "package",
         ("POST", "/v1/apks/versions/{version_id}/withdraw"): "withdraw",
+        ("POST", "/v1/deployments/{deployment_id}/rollback"): "rollback",
+        ("POST", "/v1/deployments/{deployment_id}/retry"): "retry",
     }
     kind = kinds.get(
         (method, path),
@@ -99,6 +105,17 @@ def test_every_route_answers_404_for_what_can_be_nobodys_id(call: Caller, ids: d
                 assert reply.status == 404, (method, filled, reply.body)
                 asked += 1
     assert asked > 150
+
+
+def test_every_field_of_every_body_is_tried(ids: dict[str, int]) -> None:
+    """A body that this file does not know would be tried by nobody."""
+    schema = api.get_openapi_schema(path_prefix="/v1/")
+    for method, path in routes():
+        content = schema["paths"][path][method.lower()].get("requestBody", {}).get("content", {})
+        told = content.get("application/json", {}).get("schema", {})
+        names = [part["$ref"].rpartition("/")[2] for part in [told, *told.get("anyOf", [])] if "$ref" in part]
+        fields = {name for of in names for name in schema["components"]["schemas"][of].get("properties", {})}
+        assert fields == set(dict(bodies(method, path, ids))), (method, path)
 
 
 def test_no_body_of_any_form_brings_a_route_down(call: Caller, ids: dict[str, int]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import override_settings
 from django.utils import timezone
 
 from deployments import tick
@@ -13,7 +14,7 @@ from deployments.operations import lifecycle
 from devices.models import Device
 from mdm import counters, worker_beat
 from mdm.models import RecentCount, WorkerBeat
-from mdm.watch import alerts, rounds
+from mdm.watch import alerts, causes, rounds
 from mdm.watch.models import Alert
 from tests.calls import Caller
 from tests.deployments import scene
@@ -40,6 +41,42 @@ def _calm(kind: str) -> None:
     """The cause has been gone for as long as it takes."""
     rounds.watch()
     Alert.objects.filter(kind=kind).update(calm_since=timezone.now() - timedelta(hours=1))
+
+
+def test_every_threshold_is_a_setting(settings: Any) -> None:
+    """What none of the defaults would raise; the longer or greater it is set, the longer nothing is raised."""
+    paused, idle = scene.start(scene.devices(1)), scene.start(scene.devices(2))
+    lifecycle.pause(scene.admin(), paused.pk)
+    Deployment.objects.filter(pk=paused.pk).update(paused_at=timezone.now() - timedelta(hours=2))
+    _quiet_for(idle, 5)
+    unplanned = scene.start(scene.devices(1))
+    _quiet_for(unplanned, 5)
+    Deployment.objects.filter(pk=unplanned.pk).update(status="queued", planned_at=None, started_at=None)
+    worker_beat.beat("worker")
+    _sql("UPDATE worker_beat SET beat_at = now() - interval '20 seconds'")
+    _answers(s200=48, s422=2)
+    RecentCount.objects.update(slot=timezone.now() - timedelta(minutes=2))
+    assert _open() == set()
+    thresholds: dict[str, tuple[str, float]] = {
+        "ALERT_PAUSED_HOURS": ("paused_too_long", 1.5),
+        "ALERT_BACKLOG_MIN": ("queue_backlog", 4.5),
+        "ALERT_NO_PROGRESS_MIN": ("no_progress", 4.5),
+        "ALERT_WORKER_SILENT_SEC": ("worker_silent", 15.5),
+        "ALERT_WEBHOOK_ERRORS_PCT": ("webhook_errors", 3.5),
+    }
+    for name, (kind, value) in thresholds.items():
+        with override_settings(**{name: value}):
+            assert {cause.kind for cause in causes.standing(timezone.now())} == {kind}, name
+    settings.ALERT_WEBHOOK_ERRORS_PCT = 3.5
+    for name, value in {"ALERT_WEBHOOK_ERRORS_MIN": 51, "ALERT_WEBHOOK_ERRORS_WITHIN_MIN": 1.5}.items():
+        with override_settings(**{name: value}):
+            assert list(causes.standing(timezone.now())) == [], name
+
+
+def test_how_long_nothing_has_moved_is_told_as_it_was_set(settings: Any) -> None:
+    _quiet_for(scene.start(scene.devices(2)), 11)
+    settings.ALERT_NO_PROGRESS_MIN = 0.5
+    assert "for more than 0.5 min" in next(iter(causes.standing(timezone.now()))).message
 
 
 def _fail(deployment: Deployment, device: Device) -> None:
