@@ -206,14 +206,15 @@ def test_a_run_whose_time_is_up_believes_what_it_did_not_come_to(
     assert [*told()] == [stands], "and what it got past is over"
 
 
-def test_an_archive_that_is_written_again_is_no_trouble_though_there_is_more_to_do(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("obstacle", [no_folder, no_key])
+def test_what_one_portion_got_past_is_over_though_there_is_more_to_do(
+    obstacle: Callable[..., tuple[str, str, Deed]], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = old(), old()
     seal()
-    _, _, heal = no_folder(settings, first)
+    subject, _, heal = obstacle(settings, first)
     cutting.run(60)
-    assert [*told()] == ["archive"]
+    assert [*told()] == [subject]
     heal()
     assert cut_one_portion(monkeypatch) > 0
     assert (told(), cutting.count() > 0) == ({}, True)
