@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import Error, connection, transaction
+from django.db import IntegrityError, InternalError, ProgrammingError, connection, transaction
 from django.utils import timezone
 
 from deployments.models import Deployment
@@ -119,9 +119,7 @@ def _work(done: Done, ends: float) -> None:
         done.whole = _all_cut(done, ends)
     except OSError as error:
         done.stop(Trouble(ARCHIVE, f"The archive cannot be written, so nothing is cut: {error}"))
-    except Error as error:
-        if not connection.is_usable():
-            raise
+    except (IntegrityError, InternalError, ProgrammingError) as error:  # it is there, and says no
         done.stop(Trouble(DATABASE, f"The database refuses to cut: {' '.join(str(error).split())}"))
 
 
