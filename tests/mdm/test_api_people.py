@@ -154,6 +154,12 @@ def test_people_issue_tokens_for_themselves_only() -> None:
     assert api_tokens.authenticate(text) is not None
 
 
+def test_a_token_for_which_no_end_was_named_ends_after_a_year() -> None:
+    token, _ = api_tokens.issue(SYSTEM, member("viewer"), name="x")
+    assert token.expires_at is not None
+    assert timedelta(days=364) < token.expires_at - timezone.now() <= timedelta(days=365)
+
+
 def test_a_revoked_token_is_void_at_once_and_nobody_revokes_anothers() -> None:
     user = member("viewer")
     token, text = api_tokens.issue(SYSTEM, user, name="x")
