@@ -176,3 +176,14 @@ def test_openmetrics_is_spoken_to_who_asks_for_it() -> None:
     answer = Client().get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     assert re.search(r"# EOF\s*$", answer.content.decode())
+
+
+def test_who_guesses_the_token_is_slowed(settings: Any) -> None:
+    settings.METRICS_TOKEN = "scrape-me"
+
+    def told(token: str) -> int:
+        headers = {"Authorization": f"Bearer {token}"}
+        return Client().get("/metrics", REMOTE_ADDR="192.0.2.7", headers=headers).status_code
+
+    assert (told("guess"), {told(f"guess-{number}") for number in range(90)}) == (401, {401, 429})
+    assert told("scrape-me") == 200, "the right one waits behind nobody's wrong ones"
