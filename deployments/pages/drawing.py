@@ -101,11 +101,14 @@ def meter(part: int, whole: int, limit_pct: int, label: str) -> SafeString:
 
 
 def sparkline(values: Sequence[int], label: str) -> SafeString:
-    """One line through the values, oldest first, as high as the largest of them."""
+    """One line through the values, oldest first, as high as the largest of them. Within a level stretch only its ends
+    are points: the page is asked for again every two seconds."""
     top, step = max(*values, 1), SPARK_WIDTH // (len(values) - 1)
+    heights = [SPARK_HEIGHT - 4 - value * (SPARK_HEIGHT - 8) // top for value in values]
     points = " ".join(
-        f"{index * step},{SPARK_HEIGHT - 4 - value * (SPARK_HEIGHT - 8) // top}"
-        for index, value in enumerate(values)
+        f"{index * step},{height}"
+        for index, height in enumerate(heights)
+        if index in (0, len(heights) - 1) or not heights[index - 1] == height == heights[index + 1]
     )
     return format_html(
         '<svg class="nx-spark" role="img" aria-label="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">'

@@ -127,7 +127,12 @@ def test_a_small_limit_can_be_seen_on_the_meter() -> None:
 
 def test_a_line_through_nothing_is_flat() -> None:
     flat = drawing.sparkline([0, 0, 0], "none")
-    assert 'points="0,56 295,56 590,56"' in flat
+    assert 'points="0,56 590,56"' in flat
+
+
+def test_a_line_bends_where_its_values_do() -> None:
+    drawn = drawing.sparkline([0, 0, 0, 2, 2, 1], "some")
+    assert 'points="0,56 236,56 354,4 472,4 590,30"' in drawn
 
 
 @pytest.mark.django_db
