@@ -157,9 +157,9 @@ def _command(arguments: list[str], count: int, what: str, target: str, **environ
 
 
 def ended_long_ago() -> int:
-    """Seven deployments of 10,000 tasks, all sealed; two ended longer ago than the others. How many events."""
+    """Eleven deployments of 10,000 tasks, all sealed; two ended longer ago than the others. How many events."""
     ids = crowd.fleet(history.TASKS // 10)
-    for number, days in enumerate([OLDER_DAYS] * 2 + [OLD_DAYS] * 5):
+    for number, days in enumerate([OLDER_DAYS] * 2 + [OLD_DAYS] * 9):
         deployment = crowd.started(scene.version(121 + number), ids)
         history.write(deployment, finish=True)
         crowd.run(
