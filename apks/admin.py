@@ -139,7 +139,7 @@ class ApkVersionAdmin(RecordAdmin):
     in_menu = 20
     add_words = "Upload an APK"
     none_words = "No APK yet. Upload one; it is checked for package name, version code and signing key."
-    list_display = ("app", "version", "state", "size", "least_api", "signer", "uploaded", "withdraw")
+    list_display = ("app", "version", "in_short", "size", "least_api", "signer", "uploaded", "withdraw")
     list_display_links = ("version",)
     list_select_related = ("apk", "uploaded_by")
     search_help_text = "Part of package, name or version."
@@ -167,7 +167,7 @@ class ApkVersionAdmin(RecordAdmin):
     def app(self, version: ApkVersion) -> str:
         return str(version.apk)
 
-    @admin.display(description="Version (code)", ordering="version_code")
+    @admin.display(description="Version", ordering="version_code")
     def version(self, version: ApkVersion) -> str:
         return f"{version.version_name} ({version.version_code})"
 
@@ -183,6 +183,12 @@ class ApkVersionAdmin(RecordAdmin):
     def uploaded(self, version: ApkVersion) -> SafeString:
         by = version.uploaded_by.get_username() if version.uploaded_by else "system"
         return format_html("{} by {}", time_html(version.created_at), by)
+
+    @admin.display(description="State")
+    def in_short(self, version: ApkVersion) -> str:
+        """Why it cannot be deployed stands beside Deploy."""
+        debuggable = "Warning: debuggable build. " if version.debuggable else ""
+        return debuggable + "withdrawn" if version.withdrawn_at else debuggable or "ready"
 
     @admin.display(description="State")
     def state(self, version: ApkVersion) -> str | SafeString:

@@ -114,7 +114,8 @@ def test_a_version_is_withdrawn_with_a_reason_that_everybody_sees(managed: Apk) 
     assert "This field is required." in said(client.post(act, {"reason": " "}))
     assert client.post(act, {"reason": "crashes <b>"}).status_code == 302
     page = said(client.get("/admin/apks/apkversion/"))
-    assert "withdrawn <time" in page
+    assert "withdrawn</td>" in page
+    assert "withdrawn <time" in said(client.get(f"/admin/apks/apkversion/{version.pk}/change/"))
     assert "crashes &lt;b&gt;" in page
     assert "Withdraw…" not in page
 
