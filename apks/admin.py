@@ -133,6 +133,10 @@ class WithdrawForm(forms.Form):
     reason = forms.CharField(max_length=allowlist.MAX_REASON, help_text="Required; everybody sees it.")
 
 
+def _warning(version: ApkVersion) -> str:
+    return "Warning: debuggable build. " if version.debuggable else ""
+
+
 class ApkVersionAdmin(RecordAdmin):
     """Versions are uploaded and withdrawn, nothing else about them changes."""
 
@@ -187,17 +191,14 @@ class ApkVersionAdmin(RecordAdmin):
     @admin.display(description="State")
     def in_short(self, version: ApkVersion) -> str:
         """Why it cannot be deployed stands beside Deploy."""
-        debuggable = "Warning: debuggable build. " if version.debuggable else ""
-        return debuggable + "withdrawn" if version.withdrawn_at else debuggable or "ready"
+        return _warning(version) + ("withdrawn" if version.withdrawn_at else "") or "ready"
 
     @admin.display(description="State")
     def state(self, version: ApkVersion) -> str | SafeString:
-        debuggable = "Warning: debuggable build. " if version.debuggable else ""
-        if version.withdrawn_at:
-            return format_html(
-                "{}withdrawn {}: {}", debuggable, time_html(version.withdrawn_at), version.withdrawn_reason
-            )
-        return debuggable or "ready"
+        if not version.withdrawn_at:
+            return self.in_short(version)
+        at = time_html(version.withdrawn_at)
+        return format_html("{}withdrawn {}: {}", _warning(version), at, version.withdrawn_reason)
 
     @admin.display(description="Build")
     def build(self, version: ApkVersion) -> str:

@@ -7,9 +7,11 @@ from django.conf import settings
 from django.db import connection
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from pytest_django import Settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from mdm.embedded_postgres import EmbeddedPostgres
+from tests.fakes import LoopbackFcm
 
 # A busy machine is no failure. One commit is always judged by the same examples; `make soak` tries new ones.
 hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -40,6 +42,15 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         for table in ("deployment_event", "audit_event", "audit_seal", "audit_cut"):
             cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {table}_no_truncate")
+
+
+@pytest.fixture
+def fcm(settings: Settings) -> Iterator[LoopbackFcm]:
+    """Commands are pushed, and this is where they arrive."""
+    with LoopbackFcm() as far_end:
+        settings.PUSH_TRANSPORT = "fcm"
+        settings.FCM_ENDPOINT = far_end.url
+        yield far_end
 
 
 def pytest_unconfigure() -> None:

@@ -14,14 +14,14 @@ from django.db import transaction
 from apks import allowlist
 from apks.models import ApkVersion
 from apks.signals import withdrawal_begins
-from deployments import locking, signals, tick
+from deployments import locking, signals
 from deployments.models import Deployment
 from deployments.operations import follow_up, lifecycle, retrying, rollback
 from deployments.operations.rollback import Consent
 from deployments.reading import log_replay
 from mdm.people import Actor
 from tests.concurrency.processes import Child, Gate, Raised, as_ever, patch, waits_at
-from tests.deployments import scene
+from tests.deployments import going_back, scene
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,14 +34,8 @@ def _rolls_back(actor: Actor, deployment_id: int) -> int:
 
 def _bad() -> Deployment:
     """Its failure limit has tripped, and there is a rebuild."""
-    scene.version(122, rebuild_of=scene.version(120))
-    fleet = scene.devices(3)
-    bad = scene.start(fleet, max_failures=1, retry={"max": 0, "backoff_sec": 1})
-    scene.install(bad, fleet[0])
-    assert scene.beat(fleet[1])
-    scene.report(bad, fleet[1], "failed", error_code="install_internal")
-    tick.advance(bad.pk)
-    return bad
+    going_back.rebuilt()
+    return going_back.tripped(scene.devices(3))
 
 
 def _canceled() -> Deployment:

@@ -1,7 +1,6 @@
 """Who is called by push beside its command: an agent that replaces itself and stays silent, a device that must stop."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from django.utils import timezone
@@ -19,14 +18,6 @@ from tests.deployments import scene
 from tests.fakes import LoopbackFcm
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def fcm(settings: Settings) -> Iterator[LoopbackFcm]:
-    with LoopbackFcm() as far_end:
-        settings.PUSH_TRANSPORT = "fcm"
-        settings.FCM_ENDPOINT = far_end.url
-        yield far_end
 
 
 def replacing_itself(package: str = scene.PACKAGE, *, silent_min: float = 16) -> tuple[Deployment, Device]:

@@ -1,7 +1,6 @@
 """The push path against a loopback FCM: claim, commit, push; and what becomes of a push that cannot be."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -26,14 +25,6 @@ QUOTA = fcm_refusal(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", retry_after="12
 OUTAGE = fcm_refusal(503, "UNAVAILABLE", "UNAVAILABLE")
 GONE = fcm_refusal(404, "NOT_FOUND", "UNREGISTERED")
 REJECTED = fcm_refusal(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT")
-
-
-@pytest.fixture
-def fcm(settings: Settings) -> Iterator[LoopbackFcm]:
-    with LoopbackFcm() as far_end:
-        settings.PUSH_TRANSPORT = "fcm"
-        settings.FCM_ENDPOINT = far_end.url
-        yield far_end
 
 
 def _pushable(count: int, **more: Any) -> list[Device]:

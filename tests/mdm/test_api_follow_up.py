@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 
 from apks.models import ApkVersion
-from deployments import tick
 from deployments.models import Deployment
 from deployments.wire import DeploymentOut, DryRunOut, StartedOut
 from devices.models import Device
 from tests.calls import Caller, as_user
-from tests.deployments import scene
+from tests.deployments import going_back, scene
 from tests.factories import AdminFactory, member
 
 pytestmark = pytest.mark.django_db
@@ -32,14 +31,8 @@ def body(version: ApkVersion, **more: Any) -> dict[str, Any]:
 
 
 def _tripped(fleet: list[Device]) -> Deployment:
-    good = scene.version(120)
-    scene.version(122, rebuild_of=good)
-    bad = scene.start(fleet, max_failures=1, retry={"max": 0, "backoff_sec": 1})
-    scene.install(bad, fleet[0])
-    assert scene.beat(fleet[1])
-    scene.report(bad, fleet[1], "failed", error_code="install_internal")
-    tick.advance(bad.pk)
-    return bad
+    going_back.rebuilt()
+    return going_back.tripped(fleet)
 
 
 def test_a_rollback_is_offered_carried_out_and_refused_the_second_time(call: Caller) -> None:
